@@ -1,0 +1,1 @@
+"""Wattlease for Kubernetes. Empty so far: the policy core and its plant come first."""

@@ -1,0 +1,1 @@
+"""Wattlease for Slurm. Empty so far: the policy core and its plant come first."""

@@ -1,0 +1,1 @@
+"""Wattlease: keeps an AI datacenter under its power limit; every watt is a lease."""

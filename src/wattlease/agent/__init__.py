@@ -1,0 +1,1 @@
+"""The process on each GPU node. Empty so far: it arrives with the lease service."""

@@ -1,0 +1,1 @@
+"""The policy core: values in, values out. No I/O, no clock, no logging, no randomness."""

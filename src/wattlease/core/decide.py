@@ -1,0 +1,174 @@
+"""A tick: what must hold, what is drawn, what could be given up, and the cheapest way to fit.
+
+`decide(snapshot, memory) -> (plan, memory)` has no clock and does no I/O; the same lines run in the operator, in the
+Slurm daemon, at the facility, in the simulator and in a replay of last night.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from wattlease.core import guards
+from wattlease.core.actions import Action, Plan, Release, Resume, ScopePlan
+from wattlease.core.assign import Assigned, Table
+from wattlease.core.choose import caps, states
+from wattlease.core.estimate import roll_up
+from wattlease.core.explain import Facts, sentence
+from wattlease.core.memory import Memory
+from wattlease.core.model import NONE, Floats, Snapshot
+from wattlease.core.offers import Kind, View
+from wattlease.core.outcome import Outcome, changes, gpu_caps, outcome, relaxed, spare, storage_actions
+from wattlease.core.standing import scope_plans, tightest
+from wattlease.core.storing import to_scopes
+from wattlease.core.tick import Tick, assess
+from wattlease.core.tracking import of_it
+
+SLOW_S = 10.0
+"""Caps and batteries move every tick; what changes a job's state at most this often, unless caps do not suffice."""
+
+DEBT_HALF_S = 86_400.0
+
+
+def decide(snapshot: Snapshot, memory: Memory) -> tuple[Plan, Memory]:
+    """Decide one tick; `memory` is what the tick before returned, `FRESH` for the first."""
+    slow = not snapshot.now_s - memory.slow_s < SLOW_S - 1e-6
+    tick, memory = assess(snapshot, memory)
+    view = states(tick, memory) if slow else tick.view
+    offered, chosen = caps(tick, view, memory)
+    if not slow and chosen.short_w.any():  # what can wait for a slow tick does not
+        slow, view = True, states(tick, memory)
+        offered, chosen = caps(tick, view, memory)
+    plan, result = _plan(tick, view, offered, chosen, memory)
+    return plan, _remember(tick, memory, plan, result, chosen, slow)
+
+
+def _plan(tick: Tick, view: View, offered: Table, chosen: Assigned, memory: Memory) -> tuple[Plan, Outcome]:
+    """Spell the choice out as caps, grants and actions, with the room that is left shared among all cards."""
+    snapshot, jobs = tick.snapshot, offered.jobs
+    left_w = np.maximum(tick.room_w - (chosen.watts_w[:, None] * tick.share).sum(axis=0), 0.0)
+    given_w = tick.stores.discharge_w + tick.stores.more_w - chosen.watts_w[jobs:]
+    bare = outcome(view, offered, chosen)
+    spare_frac = spare(snapshot, *_face_value(tick, view, bare, given_w))
+    of_job = np.where(tick.share[:jobs] > 0, spare_frac, np.inf).min(axis=1)
+    result = relaxed(view, bare, np.where(np.isfinite(of_job), of_job, 0.0))
+    quiet = guards.unheard(tick.known, tick.view)
+    result = replace(result, cap_w=guards.never_raised(result.cap_w, memory, quiet))
+    scopes = scope_plans(tick, view, chosen, result)
+    actions, why = _actions(tick, result, _set_points_w(tick, given_w, left_w), left_w, tightest(scopes, left_w))
+    plan = Plan(
+        now_s=snapshot.now_s,
+        actions=actions,
+        why=why,
+        scopes=scopes,
+        cap_w=result.cap_w,
+        job_w=result.draw_w * np.where(result.kind == Kind.RUN, tick.view.gpus, 0.0),
+        speed_frac=result.speed_frac,
+        cost_per_h=result.cost_per_h,
+        grant_w=_grants_w(tick, result, spare_frac),
+        spare_frac=spare_frac,
+    )
+    return plan, result
+
+
+def _face_value(tick: Tick, view: View, bare: Outcome, given_w: Floats) -> tuple[Floats, Floats]:
+    """By scope: the room beside the sum of all limits in force, and what it takes to give every card its full limit.
+
+    Whatever work does, limits at face value keep to what is allowed; with a budget that counts draw, to its transient
+    band above that.
+    """
+    snapshot, leaf = tick.snapshot, tick.known.leaf
+    scopes = snapshot.site.scopes
+    bands = [s.budget.spec.band for s in scopes]
+    band = np.array([0.0 if b.counts == "Limits" else b.transient_percent for b in bands])
+    caps_w = gpu_caps(snapshot, bare.cap_w, np.zeros(len(scopes)))
+    coming_w = np.where(
+        view.off & (bare.kind == Kind.RUN), (bare.cap_w - view.min_cap_w) * view.gpus * view.ready_frac, 0.0
+    )
+    taken_w = roll_up(snapshot, np.bincount(leaf, caps_w, len(scopes))) + coming_w @ tick.share[: len(coming_w)]
+    help_w = to_scopes(snapshot, given_w)
+    room_w = of_it(tick.aim.allowed_w * (1.0 + band / 100.0) + help_w, tick.known, tick.aim.rise) - taken_w
+    free = (snapshot.gpus.job == NONE) | np.append(bare.whole, False)[snapshot.gpus.job]
+    slack_w = np.where(free, np.maximum(snapshot.site.gpus.max_cap_w - caps_w, 0.0), 0.0)
+    return np.maximum(room_w, 0.0), roll_up(snapshot, np.bincount(leaf, slack_w, len(scopes)))
+
+
+def _overhead_w(tick: Tick) -> Floats:
+    return tick.known.draw_w + tick.known.storage_w - tick.known.it_w
+
+
+def _grants_w(tick: Tick, result: Outcome, spare_frac: Floats) -> Floats:
+    """The most each node may draw: its cards' limits, and its part of what was learned of overhead."""
+    snapshot, nodes = tick.snapshot, tick.snapshot.site.nodes
+    caps_w = gpu_caps(snapshot, result.cap_w, spare_frac)
+    scopes = len(snapshot.site.scopes)
+    configured_w = np.maximum(roll_up(snapshot, np.bincount(nodes.scope, nodes.overhead_w, scopes)), 1.0)
+    learned = (_overhead_w(tick) / configured_w)[nodes.scope]
+    return np.bincount(snapshot.site.gpus.node, caps_w, len(nodes.id)) + nodes.overhead_w * learned
+
+
+def _set_points_w(tick: Tick, given_w: Floats, left_w: Floats) -> Floats:
+    """Each battery's set point, positive when it discharges; it is charged only from what is left."""
+    power_w, left_w = given_w.copy(), left_w.copy()
+    for u, unit in enumerate(tick.snapshot.site.storages):
+        if power_w[u] < 1.0 and tick.stores.charge_w[u] > 0.0:
+            power_w[u] = -min(tick.stores.charge_w[u], float(left_w[unit.scope]), float(left_w[0]))
+            left_w += to_scopes(tick.snapshot, power_w * (np.arange(len(power_w)) == u))
+    return power_w
+
+
+def _actions(
+    tick: Tick, result: Outcome, power_w: Floats, left_w: Floats, scope: ScopePlan
+) -> tuple[tuple[Action, ...], tuple[str, ...]]:
+    """The changes, each with its sentence; `scope` is the tightest."""
+    snapshot = tick.snapshot
+    actions: list[Action] = []
+    why: list[str] = []
+    for j, action in changes(snapshot, tick.view, result):
+        now_w = tick.known.job_draw_w[j] if not isinstance(action, Release | Resume) else result.draw_w[j]
+        facts = Facts(
+            draw_w=float(now_w * tick.view.gpus[j]),
+            free_w=float(left_w.min()) + (float(result.watts_w[j]) if isinstance(action, Release) else 0.0),
+            lost_s=float(snapshot.jobs.checkpoint_age_s[j]),
+            speed_frac=float(result.speed_frac[j]),
+            ahead=int((snapshot.jobs.rank < snapshot.jobs.rank[j]).sum()),
+        )
+        actions.append(action)
+        why.append(sentence(action, scope, facts))
+    for action in storage_actions(snapshot, power_w):
+        actions.append(action)
+        why.append(sentence(action, scope, Facts()))
+    return tuple(actions), tuple(why)
+
+
+def _remember(tick: Tick, memory: Memory, plan: Plan, result: Outcome, chosen: Assigned, slow: bool) -> Memory:
+    """What the next tick must know."""
+    snapshot = tick.snapshot
+    touched = {getattr(a, "job", "") for a in plan.actions}
+    changed_s, kind, size = memory.jobs.changed_s, memory.jobs.meant_kind, memory.jobs.meant_size
+    if touched:
+        acted = np.array([name in touched for name in snapshot.jobs.id], bool)
+        changed_s = np.where(acted, snapshot.now_s, changed_s)
+        kind, size = np.where(acted, result.kind, kind), np.where(acted, result.size, size)
+    jobs = replace(memory.jobs, changed_s=changed_s, meant_kind=kind, meant_size=size, cap_w=result.cap_w)
+    aim_w = np.where(chosen.binds, tick.aim.aim_w, np.nan)
+    return replace(
+        memory,
+        now_s=snapshot.now_s,
+        slow_s=snapshot.now_s if slow else memory.slow_s,
+        jobs=jobs,
+        scopes=replace(memory.scopes, aim_w=aim_w),
+        debts=_debts(snapshot, memory, result) if slow else memory.debts,
+    )
+
+
+def _debts(snapshot: Snapshot, memory: Memory, result: Outcome) -> dict[str, float]:
+    """Money owed to owners for being cut: it decays by half in a day and grows with what the plan costs them."""
+    since_s = 0.0 if np.isnan(memory.slow_s) else snapshot.now_s - memory.slow_s
+    kept = 0.5 ** (since_s / DEBT_HALF_S)
+    debts = {owner: debt * kept for owner, debt in memory.debts.items() if debt * kept > 0.01}
+    for j in np.flatnonzero(result.cost_per_h > 0):
+        owner = snapshot.jobs.owner[j]
+        debts[owner] = debts.get(owner, 0.0) + float(result.cost_per_h[j]) * since_s / 3600.0
+    return debts

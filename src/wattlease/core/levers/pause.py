@@ -1,0 +1,22 @@
+"""Pause: checkpoint, suspend, and draw no more than idle cards do. Costs the work since the last checkpoint."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wattlease.core.model import JobState
+from wattlease.core.offers import Kind, Offers, Tier, View
+
+
+def pause(view: View) -> Offers:
+    """Offer to pause what runs, and to leave paused what is."""
+    running, paused = view.state == JobState.RUNNING, view.state == JobState.PAUSED
+    still_w = view.idle_w if view.gone else view.min_cap_w
+    watts_w = np.where(running, still_w * view.gpus, 0.0)
+    lost_s = np.where(running, np.nan_to_num(view.lost_s) + view.restart_s, view.restart_s)
+    cost = view.after_energy(view.worth_per_h * view.hours + view.one_off(lost_s), view.idle_w)
+    tier = np.where(view.pausable | paused, Tier.CONTRACT, Tier.BREACH)
+    tier[(view.floor_frac > 0) & running] = Tier.BREACH  # a promised speed is broken by standing still
+    tier[view.protected & running] = Tier.PROTECTED
+    cost[~(running | paused)] = np.inf
+    return Offers((Kind.PAUSE,), (0,), watts_w[None], view.idle_w[None], cost[None], tier[None], 0.0 * watts_w[None])

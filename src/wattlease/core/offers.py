@@ -1,0 +1,165 @@
+"""What levers see and what they answer: columns of jobs in, columns of offers out.
+
+An offer is a point: watts drawn and what it costs. The watts that count against the limit are those of `counted_w`:
+with a budget that counts limits, what the cap lets a job draw; with one that counts draw, what it is expected to draw.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from wattlease.core import curves
+from wattlease.core.model import Bools, Floats, Ints, JobState
+
+NEED_FRAC = 1.06
+"""Cap that leaves a job alone, as a multiple of its mean draw: cards vary by 5-7 % at 0.1 s (A100 field trial)."""
+
+HALF_FRAC = 0.5
+"""Under this share of rated power energy per unit of work gets worse (A100 sweep: 18-47 % worse at a quarter)."""
+
+
+class Kind(IntEnum):
+    """What an offer is, told apart only by the levers and by the sentence."""
+
+    RUN = 0  # at the cap of its column; the first column of a size is that size uncapped
+    PAUSE = 1  # a running job pauses, a paused one stays so
+    WAIT = 2  # a waiting job goes on waiting
+    STORE = 3  # a battery gives power
+
+
+class Tier(IntEnum):
+    """Harm in order: a lower tier is used up before the next is touched."""
+
+    CONTRACT = 0
+    BREACH = 1
+    PROTECTED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Columns of jobs, watts a GPU.
+
+    `need_w` is the draw that it wants now, `floor_w` the draw that its contract needs when it works in earnest.
+    `ready_frac` is the share of its cards that it has or could have now.
+    `kind` and `size` are what a job does now, or was told to do if that is `pending`. `worth_per_h` is what an hour of
+    the whole job is worth; `hours` how long the shortage is expected to last; `floor_cost` is 0 where saving energy
+    alone is no reason to act; `sizes` is [jobs, sizes, 3] of draw, speed x quality and swap seconds; `levels` are
+    indices of `curves.GRID`. `gone` says that a job which is told to pause counts as if it had done so.
+    """
+
+    state: Ints
+    kind: Ints
+    pending: Bools
+    gpus: Floats
+    ready_frac: Floats
+    need_w: Floats
+    floor_w: Floats
+    track_frac: Floats
+    idle_w: Floats
+    min_cap_w: Floats
+    max_cap_w: Floats
+    rated_w: Floats
+    speed: Floats
+    size: Ints
+    sizes: Floats
+    worth_per_h: Floats
+    floor_frac: Floats
+    pausable: Bools
+    protected: Bools
+    lost_s: Floats
+    restart_s: Floats
+    hours: float
+    energy_per_wh: float
+    floor_cost: float
+    counts_limits: bool
+    gone: bool
+    levels: Ints
+
+    def counted_w(self, draw_w: Floats) -> Floats:
+        """Watts that count for a GPU that is held to `draw_w`; the last axis is jobs."""
+        return draw_w / self.track_frac if self.counts_limits else draw_w
+
+    def alone_w(self, draw_w: Floats) -> Floats:
+        """The cap that leaves a job alone: some above its draw, and never so low that its contract would be broken
+        when it wakes from a lull."""
+        return np.minimum(np.maximum(draw_w * NEED_FRAC, self.floor_w / self.track_frac), self.max_cap_w)
+
+    def after_energy(self, harm: Floats, draw_w: Floats) -> Floats:
+        """Harm less the energy that is saved against the job's own uncapped draw, at least `floor_cost`."""
+        saved = (self.need_w - draw_w) * (self.gpus * self.hours * self.energy_per_wh)
+        return np.maximum(harm - saved, self.floor_cost)
+
+    def one_off(self, seconds: Floats) -> Floats:
+        """Money lost when the whole job does nothing useful for `seconds`."""
+        return self.worth_per_h * seconds / 3600.0
+
+    @property
+    def off(self) -> Bools:
+        """Jobs that do not run now, so that running would add watts and perhaps a restart."""
+        return self.state != JobState.RUNNING
+
+
+@dataclass(frozen=True, slots=True)
+class Offers:
+    """One lever's points, [points, jobs]; an infinite cost is no offer.
+
+    `watts_w` counts against the limit for the whole job beyond its idle cards where it does not run yet; `draw_w` is
+    the expected draw of one GPU; `speed_frac` is speed x quality kept. `kind` and `size` are one value a point.
+    """
+
+    kind: tuple[Kind, ...]
+    size: tuple[int, ...]
+    watts_w: Floats
+    draw_w: Floats
+    cost: Floats
+    tier: Ints
+    speed_frac: Floats
+
+
+def run(view: View, size: int, levels: Ints) -> Offers:
+    """Offers to run at one size: uncapped, then at each of `levels` (indices of `curves.GRID`, falling)."""
+    draw_frac, keeps_frac, swap_s = view.sizes[:, size, 0], view.sizes[:, size, 1], view.sizes[:, size, 2]
+    at = np.append(len(curves.GRID) - 1, levels)
+    draw_w = curves.GRID[at][:, None] * (view.need_w * draw_frac)
+    kept = view.speed.T[at] * keeps_frac
+    last = _to_the_floor(view, draw_w, kept, draw_frac, keeps_frac)
+    cap_w = draw_w / view.track_frac
+    counted_w = view.counted_w(draw_w)
+    if view.counts_limits:
+        counted_w[0] = view.alone_w(draw_w[0])
+    cost = view.after_energy((1.0 - kept) * (view.worth_per_h * view.hours), draw_w) + _begin(view, size, swap_s)
+    out_of_range = (np.arange(len(at))[:, None] > last) | (counted_w >= counted_w[0])
+    out_of_range[0] = False
+    cost[out_of_range | np.isnan(draw_w)] = np.inf
+    added_w = (counted_w - np.where(view.off, view.idle_w, 0.0)) * view.gpus * view.ready_frac
+    return Offers((Kind.RUN,) * len(at), (size,) * len(at), added_w, draw_w, cost, _tier(view, size, kept, cap_w), kept)
+
+
+def _to_the_floor(view: View, draw_w: Floats, kept: Floats, draw_frac: Floats, keeps_frac: Floats) -> Ints:
+    """Move each job's first level under the least cap onto it, in place, and say which level that is."""
+    least_w = view.min_cap_w * view.track_frac
+    last = (draw_w > least_w).sum(axis=0)
+    below = np.flatnonzero((last > 0) & (last < len(draw_w)))
+    draw_w[last[below], below] = least_w[below]
+    frac = least_w[below] / np.maximum(view.need_w * draw_frac, 1.0)[below]
+    kept[last[below], below] = curves.speed_at(view.speed[below], frac) * keeps_frac[below]
+    return last
+
+
+def _begin(view: View, size: int, swap_s: Floats) -> Floats:
+    """One-off cost of coming to run at this size: a swap from another, a restart from a pause."""
+    swap = np.where((view.size != size) & ~view.off, np.nan_to_num(swap_s), 0.0)
+    restart = np.where(view.state == JobState.PAUSED, view.restart_s, 0.0)
+    return view.one_off(swap + restart)
+
+
+def _tier(view: View, size: int, kept: Floats, cap_w: Floats) -> Ints:
+    """Within the contract, a breach of it (or a cap under half of rated power), or a touch of protected work."""
+    tier = ((kept < view.floor_frac - 1e-9) | (cap_w < HALF_FRAC * view.rated_w)).astype(np.int64)
+    tier[:, view.protected] = Tier.PROTECTED
+    if size == 0:
+        tier[0] = Tier.CONTRACT  # left alone
+    return tier

@@ -1,0 +1,57 @@
+"""How each scope stands after the choice, in numbers and in one word."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wattlease.core.actions import ScopePlan
+from wattlease.core.assign import Assigned
+from wattlease.core.choose import LOOK_S
+from wattlease.core.model import Floats
+from wattlease.core.offers import Kind, View
+from wattlease.core.outcome import Outcome
+from wattlease.core.tick import Tick, first_fall_s
+
+FULL_FRAC = 0.9995
+"""A job that keeps this much of its speed is not held back."""
+
+
+def scope_plans(tick: Tick, view: View, chosen: Assigned, result: Outcome) -> tuple[ScopePlan, ...]:
+    """Each scope's limit, what binds, what it draws, and what it is planned to draw from the feed."""
+    planned_w = (chosen.watts_w[:, None] * tick.share).sum(axis=0) + tick.aim.aim_w - tick.room_w
+    cut = held_back(view, result) @ tick.share[: len(result.kind)]
+    return tuple(
+        ScopePlan(
+            scope=scope.id,
+            limit_w=bound.limit_w,
+            source=bound.binding.source,
+            text=bound.binding.text,
+            draw_w=float(tick.known.draw_w[s]),
+            planned_w=float(planned_w[s]),
+            state=_state(tick, s, bool(cut[s] > 0)),
+        )
+        for s, (scope, bound) in enumerate(zip(tick.snapshot.site.scopes, tick.bounds, strict=True))
+    )
+
+
+def held_back(view: View, result: Outcome) -> Floats:
+    """One for each job that gives up something, nought for the others; a queue that waits for GPUs gives up nothing."""
+    slowed = (result.kind == Kind.RUN) & (result.speed_frac < FULL_FRAC)
+    return (slowed | (result.kind == Kind.PAUSE)).astype(float)
+
+
+def tightest(plans: tuple[ScopePlan, ...], left_w: Floats) -> ScopePlan:
+    """The scope with the least left, as a share of its limit."""
+    return plans[int(np.argmin([left / max(p.limit_w, 1.0) for left, p in zip(left_w.tolist(), plans, strict=True)]))]
+
+
+def _state(tick: Tick, s: int, cut: bool) -> str:
+    """The worst that is true."""
+    bound = tick.bounds[s]
+    if not tick.known.meter_fresh[s]:
+        return "blind"
+    if tick.known.draw_w[s] > bound.limit_w:
+        return "over"
+    if cut:
+        return "releasing" if tick.aim.allowed_w[s] < tick.aim.target_w[s] - 1.0 else "shedding"
+    return "preparing" if first_fall_s(bound, bound.limit_w) < tick.snapshot.now_s + LOOK_S else "within"

@@ -1,0 +1,67 @@
+"""The first half of a tick: what is drawn, what must hold, and what is left for jobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from wattlease.core.assign import shares
+from wattlease.core.estimate import Estimate, estimate, roll_up
+from wattlease.core.limits import Bound, bounds
+from wattlease.core.memory import Memory
+from wattlease.core.model import NONE, Floats, JobState, Snapshot
+from wattlease.core.offers import View
+from wattlease.core.storing import Stores, stores
+from wattlease.core.tracking import Aim, aims
+from wattlease.core.view import Horizon, Intent, horizon, intents, view
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Everything that the steps of one tick share; `room_w` is what each scope has for its jobs."""
+
+    snapshot: Snapshot
+    known: Estimate
+    bounds: tuple[Bound, ...]
+    aim: Aim
+    ahead: Horizon
+    intent: Intent
+    view: View
+    stores: Stores
+    share: Floats
+    room_w: Floats
+
+
+def assess(snapshot: Snapshot, memory: Memory) -> tuple[Tick, Memory]:
+    """Believe, learn, and reckon what each scope has left for its jobs."""
+    dt_s = 0.0 if np.isnan(memory.now_s) else float(np.clip(snapshot.now_s - memory.now_s, 0.0, 60.0))
+    known, memory = estimate(snapshot, memory)
+    bound, limits_memory = bounds(snapshot, known.draw_w, memory.limits)
+    aim, scopes = aims(snapshot, known, bound, memory.scopes, dt_s)
+    memory = replace(memory, limits=limits_memory, scopes=scopes)
+    ahead = horizon(snapshot, bound)
+    stored, memory = stores(snapshot, known, bound, memory)
+    counts_limits = any(s.budget.spec.band.counts == "Limits" for s in snapshot.site.scopes)
+    intent = intents(snapshot, known, memory)
+    seen = view(snapshot, known, memory, intent, ahead, counts_limits)
+    room_w = aim.jobs_w - _idle_w(snapshot, known, counts_limits) + stored.help_w
+    share = shares(snapshot, known)
+    return Tick(snapshot, known, bound, aim, ahead, intent, seen, stored, share, room_w), memory
+
+
+def _idle_w(snapshot: Snapshot, known: Estimate, counts_limits: bool) -> Floats:
+    """What cards without work count for: their draw, or with limits at face value the least limit they take; and what
+    cards that are not heard may draw."""
+    if not counts_limits:
+        return known.idle_w
+    job, cards = snapshot.gpus.job, snapshot.site.gpus
+    idle = (job == NONE) | ~np.append(snapshot.jobs.state == JobState.RUNNING, False)[job] | ~known.gpu_fresh
+    counted_w = np.where(known.gpu_fresh, cards.min_cap_w, known.gpu_w)[idle]
+    return roll_up(snapshot, np.bincount(known.leaf[idle], counted_w, len(snapshot.site.scopes)))
+
+
+def first_fall_s(bound: Bound, allowed_w: float) -> float:
+    """When the limit falls below `allowed_w`, unix seconds; infinity if it does not within the horizon."""
+    lower = np.flatnonzero(bound.ahead_w < allowed_w - 1.0)
+    return float(bound.ahead_t_s[lower[0]]) if len(lower) else np.inf

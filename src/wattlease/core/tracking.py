@@ -1,0 +1,112 @@
+"""How much a scope may draw in this tick: the limit, as its ramp lets it rise, less what noise needs, plus what
+measurement says is still free.
+
+Rule 1: what is aimed at never exceeds the limit now, nor the limit a few seconds ahead.
+Rule 2: without a fresh meter nothing rises.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from wattlease.core.estimate import Estimate, blend, overhead_rise
+from wattlease.core.limits import Bound
+from wattlease.core.memory import ScopesMemory
+from wattlease.core.model import Floats, Scope, Snapshot
+
+LEAD_S = 5.0
+"""A lower limit is obeyed this long before it holds: a cap needs a renewal, a write and up to a second to settle."""
+
+NOISE_SIGMAS = 2.5
+NOISE_TAU_S = 300.0
+MOST_NOISE_FRAC = 0.03
+SETTLE_TAU_S = 10.0
+TRIM_DOWN_S, TRIM_UP_S = 8.0, 60.0
+"""What is drawn too much is taken back within seconds; what a dip leaves free is not given away before it is over."""
+
+MOST_TRIM_FRAC = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """Columns of scopes: `target_w` is the limit with a few seconds of foresight, `allowed_w` what its ramp
+    lets through, `aim_w` below it, and what is left of it for jobs;
+    `rise` is how overhead follows IT."""
+
+    target_w: Floats
+    allowed_w: Floats
+    aim_w: Floats
+    jobs_w: Floats
+    rise: Floats
+
+
+def aims(
+    snapshot: Snapshot, known: Estimate, bounds: tuple[Bound, ...], before: ScopesMemory, dt_s: float
+) -> tuple[Aim, ScopesMemory]:
+    """Each scope's aim, and the memory of it."""
+    scopes = snapshot.site.scopes
+    target_w = np.array([_target(b) for b in bounds])
+    allowed_w = np.array(
+        [_allowed(snapshot, known, s, target_w[s], before.allowed_w[s], dt_s) for s in range(len(scopes))]
+    )
+    late_aim_w = _late(before, scopes, dt_s)
+    over_w = np.maximum(before.mean_w - np.nan_to_num(late_aim_w, nan=np.inf), 0.0)
+    over_var = before.over_var + blend(dt_s, NOISE_TAU_S) * (over_w**2 - before.over_var)
+    margin_frac = np.array([s.budget.spec.band.margin_percent / 100.0 for s in scopes])
+    noise_w = np.minimum(NOISE_SIGMAS * np.sqrt(over_var), MOST_NOISE_FRAC * allowed_w)
+    aim_w = allowed_w * (1.0 - margin_frac) - noise_w
+    trim_w = _trim(before, known, scopes, allowed_w, dt_s)
+    rise = overhead_rise(before)
+    jobs_w = of_it(aim_w + trim_w, known, rise)
+    after = replace(before, allowed_w=allowed_w, over_var=over_var, trim_w=trim_w, aim_w=aim_w, late_aim_w=late_aim_w)
+    return Aim(target_w, allowed_w, aim_w, jobs_w, rise), after
+
+
+def _late(before: ScopesMemory, scopes: tuple[Scope, ...], dt_s: float) -> Floats:
+    """The aim as the draw can have followed it: what passes a falling aim for a while is no noise."""
+    aim_w, late_w = before.aim_w, before.late_aim_w
+    share = np.array([blend(dt_s, SETTLE_TAU_S + (s.budget.spec.band.window_seconds or 0)) for s in scopes])
+    followed = late_w + share * (aim_w - late_w)
+    return np.where(np.isfinite(late_w) & (aim_w < late_w), followed, aim_w)
+
+
+def of_it(feed_w: Floats, known: Estimate, rise: Floats) -> Floats:
+    """What IT may draw of what the feed and the batteries may give: more IT takes more overhead with it, by `rise`.
+
+    A cut does not count on overhead falling until it has.
+    """
+    room_w = feed_w - (known.draw_w + known.storage_w - known.it_w)
+    more_w = room_w - known.it_w
+    return np.where(more_w > 0, known.it_w + more_w / (1.0 + rise), room_w)
+
+
+def _target(bound: Bound) -> float:
+    """The lowest limit of the next few seconds."""
+    soon = bound.ahead_w[bound.ahead_t_s <= bound.ahead_t_s[0] + LEAD_S]
+    return min(bound.limit_w, float(soon.min(initial=np.inf)))
+
+
+def _allowed(snapshot: Snapshot, known: Estimate, s: int, limit_w: float, before_w: float, dt_s: float) -> float:
+    """The limit, coming down at once and before its time, going up along the ramp and only on fresh readings."""
+    if limit_w <= before_w or not np.isfinite(before_w):
+        return limit_w
+    if not known.meter_fresh[s]:
+        return before_w
+    rise_frac = snapshot.site.scopes[s].budget.spec.ramp.release_percent_per_minute / 100.0 * dt_s / 60.0
+    return min(limit_w, before_w * (1.0 + rise_frac))
+
+
+def _trim(before: ScopesMemory, known: Estimate, scopes: tuple[Scope, ...], allowed_w: Floats, dt_s: float) -> Floats:
+    """Integrate what was aimed at and not met, where jobs were held back; else forget it slowly.
+
+    With limits counted at face value the trim only lowers: the sum of limits stays under the limit.
+    """
+    error_w = before.aim_w - known.draw_w
+    held = np.isfinite(before.aim_w) & (np.abs(error_w) < 0.1 * allowed_w)
+    wanted_w = np.where(held, error_w, -before.trim_w)
+    moved = before.trim_w + np.where(wanted_w < 0, blend(dt_s, TRIM_DOWN_S), blend(dt_s, TRIM_UP_S)) * wanted_w
+    moved = np.where(known.meter_fresh, moved, np.minimum(moved, before.trim_w))
+    most = np.array([0.0 if s.budget.spec.band.counts == "Limits" else MOST_TRIM_FRAC for s in scopes]) * allowed_w
+    return np.clip(moved, -MOST_TRIM_FRAC * allowed_w, most)

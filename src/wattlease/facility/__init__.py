@@ -1,0 +1,1 @@
+"""Meters, battery, tariffs, grid events, forecast. Empty so far."""

@@ -1,0 +1,1 @@
+"""What every process shares: records, files, the web page, the command line."""
