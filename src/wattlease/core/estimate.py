@@ -80,7 +80,7 @@ def estimate(snapshot: Snapshot, memory: Memory) -> tuple[Estimate, Memory]:
     it_w = roll_up(snapshot, np.bincount(leaf, gpu_w, len(snapshot.site.scopes)))
     storage_w = _storage(snapshot)
     scopes, meter_fresh = _scopes(snapshot, memory.scopes, it_w, storage_w, dt_s)
-    overhead_w = scopes.overhead_w + overhead_rise(scopes) * (it_w - storage_w - scopes.it_slow_w)
+    overhead_w = scopes.overhead_w + overhead_rise(snapshot, scopes) * (it_w - storage_w - scopes.it_slow_w)
     draw_w = it_w + np.maximum(overhead_w, 0.0) - storage_w
     idle_w = _fixed(snapshot, gpu_w, fresh, leaf)
     known = Estimate(
@@ -302,10 +302,15 @@ def _followed(line: Floats, it_w: float, overhead_w: float, share: float) -> Flo
     return line + share * np.array([it_off_w, it_off_w**2 - line[1], off_w, it_off_w * off_w - line[3]])
 
 
-def overhead_rise(scopes: ScopesMemory) -> Floats:
-    """By how much overhead rises with a watt of IT: learned, from a start on the high side; 0 to 0.5."""
+def overhead_rise(snapshot: Snapshot, scopes: ScopesMemory) -> Floats:
+    """By how much overhead rises with a watt of IT: learned, from a start on the high side; 0 to 0.5.
+
+    Without a meter nothing is learned, and overhead is what was configured.
+    """
+    metered = np.array([bool(s.budget.spec.meters) for s in snapshot.site.scopes])
     trust = (0.03 * np.maximum(scopes.it_mean_w, 1.0)) ** 2  # a spread of 3 % of IT weighs as much as the start
-    return np.clip((scopes.overhead_cov + trust * START_RISE) / (scopes.it_var + trust), 0.0, 0.5)
+    line = (scopes.overhead_cov + trust * START_RISE) / (scopes.it_var + trust)
+    return np.where(metered, np.clip(line, 0.0, 0.5), 0.0)
 
 
 def _begun(it_w: Floats, overhead_w: Floats, storage_w: Floats) -> ScopesMemory:

@@ -58,7 +58,7 @@ def aims(
     noise_w = np.minimum(NOISE_SIGMAS * np.sqrt(over_var), MOST_NOISE_FRAC * allowed_w)
     aim_w = allowed_w * (1.0 - margin_frac) - noise_w
     trim_w = _trim(before, known, scopes, allowed_w, dt_s)
-    rise = overhead_rise(before)
+    rise = overhead_rise(snapshot, before)
     jobs_w = of_it(aim_w + trim_w, known, rise)
     after = replace(before, allowed_w=allowed_w, over_var=over_var, trim_w=trim_w, aim_w=aim_w, late_aim_w=late_aim_w)
     return Aim(target_w, allowed_w, aim_w, jobs_w, rise), after
