@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from wattlease.core.actions import (
     Action,
@@ -21,6 +22,17 @@ from wattlease.core.actions import (
 from wattlease.core.model import JobState, Snapshot
 
 
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Numbers of one job that a sentence may name; `ahead` is how many jobs stand before it in the queue."""
+
+    draw_w: float = 0.0
+    free_w: float = 0.0
+    lost_s: float = 0.0
+    speed_frac: float = 1.0
+    ahead: int = 0
+
+
 def watts(value_w: float) -> str:
     """Watts as a person says them: 870 W, 5.6 kW, 1.25 MW."""
     size = abs(value_w)
@@ -32,9 +44,9 @@ def watts(value_w: float) -> str:
 
 
 def span(seconds: float) -> str:
-    """A length of time as a person says it: 40 s, 12 min, 2.5 h."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
+    """A length of time as a person says it: 40 s, 12 min, 2.5 h; nothing is known to be lost where it is NaN."""
+    if math.isnan(seconds) or seconds < 90:
+        return f"{0.0 if math.isnan(seconds) else seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
@@ -68,18 +80,6 @@ def sentence(action: Action, scope: ScopePlan, facts: Facts) -> str:
             return f"{storage} takes {watts(power_w)}, {under(scope)}"
         case Cap(job, cap_w):
             return f"capped: {job} at {watts(cap_w)} a GPU, keeps {facts.speed_frac:.0%}, {under(scope)}"
-
-
-class Facts:
-    """Numbers of one job that a sentence may name."""
-
-    __slots__ = ("ahead", "draw_w", "free_w", "lost_s", "speed_frac")
-
-    def __init__(
-        self, draw_w: float = 0.0, free_w: float = 0.0, lost_s: float = 0.0, speed_frac: float = 1.0, ahead: int = 0
-    ) -> None:
-        self.draw_w, self.free_w, self.speed_frac, self.ahead = draw_w, free_w, speed_frac, ahead
-        self.lost_s = 0.0 if math.isnan(lost_s) else lost_s
 
 
 def held(job: str, scope: ScopePlan, facts: Facts) -> str:

@@ -19,21 +19,23 @@ from wattlease.core.model import Floats, Scope, Snapshot
 LEAD_S = 5.0
 """A lower limit is obeyed this long before it holds: a cap needs a renewal, a write and up to a second to settle."""
 
-NOISE_SIGMAS = 2.5
-NOISE_TAU_S = 300.0
-MOST_NOISE_FRAC = 0.03
+NOISE_SIGMAS, NOISE_TAU_S, MOST_NOISE_FRAC = 2.5, 300.0, 0.03
+"""What the mean was seen to pass its aim by, over minutes, is kept free, up to 3 % of the limit."""
+
 SETTLE_TAU_S = 10.0
+"""A draw follows a falling aim in this time; what passes the aim meanwhile is no noise."""
+
 TRIM_DOWN_S, TRIM_UP_S = 8.0, 60.0
 """What is drawn too much is taken back within seconds; what a dip leaves free is not given away before it is over."""
 
 MOST_TRIM_FRAC = 0.05
+"""The most that measurement may correct the sum of what curves and learned draws say."""
 
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """Columns of scopes: `target_w` is the limit with a few seconds of foresight, `allowed_w` what its ramp
-    lets through, `aim_w` below it, and what is left of it for jobs;
-    `rise` is how overhead follows IT."""
+    """Columns of scopes: `target_w` is the limit with a few seconds of foresight, `allowed_w` what its ramp lets
+    through, `aim_w` what is aimed at below that, `jobs_w` what of it is IT's; `rise` is how overhead follows IT."""
 
     target_w: Floats
     allowed_w: Floats

@@ -161,7 +161,7 @@ def _run(
     storages = plant.site.storages
     speeds = np.array(kept.speeds)
     demand = spec.demand_charge.price_per_kilowatt if spec.demand_charge else spec.tariff.demand_price_per_kilowatt
-    window_s = float(max((m.window_seconds for m in spec.meters), default=60))
+    window_s = float(spec.band.window_seconds or max((m.window_seconds for m in spec.meters), default=60))
     return Run(
         name=scenario.name,
         policy=policy,
