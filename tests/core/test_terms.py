@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from wattlease.core.curves import GRID
-
 from wattlease.core.api import Metadata, PowerProfile, PowerProfileSpec
+from wattlease.core.curves import GRID
 from wattlease.core.model import Step, Terms, Variant
 from wattlease.core.terms import terms_of
 
