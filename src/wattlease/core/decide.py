@@ -94,17 +94,13 @@ def _face_value(tick: Tick, view: View, bare: Outcome, given_w: Floats) -> tuple
     return np.maximum(room_w, 0.0), roll_up(snapshot, np.bincount(leaf, slack_w, len(scopes)))
 
 
-def _overhead_w(tick: Tick) -> Floats:
-    return tick.known.draw_w + tick.known.storage_w - tick.known.it_w
-
-
 def _grants_w(tick: Tick, result: Outcome, spare_frac: Floats) -> Floats:
     """The most each node may draw: its cards' limits, and its part of what was learned of overhead."""
     snapshot, nodes = tick.snapshot, tick.snapshot.site.nodes
     caps_w = gpu_caps(snapshot, result.cap_w, spare_frac)
     scopes = len(snapshot.site.scopes)
     configured_w = np.maximum(roll_up(snapshot, np.bincount(nodes.scope, nodes.overhead_w, scopes)), 1.0)
-    learned = (_overhead_w(tick) / configured_w)[nodes.scope]
+    learned = (tick.known.overhead_w / configured_w)[nodes.scope]
     return np.bincount(snapshot.site.gpus.node, caps_w, len(nodes.id)) + nodes.overhead_w * learned
 
 

@@ -67,6 +67,11 @@ class Estimate:
     draw_w: Floats
     meter_fresh: Bools
 
+    @property
+    def overhead_w(self) -> Floats:
+        """What each scope draws beyond its cards."""
+        return self.draw_w + self.storage_w - self.it_w
+
 
 def estimate(snapshot: Snapshot, memory: Memory) -> tuple[Estimate, Memory]:
     """Believe what can be believed, learn from it, and put the worst in place of the rest."""
@@ -344,7 +349,12 @@ def _plausible(reading: Reading, snapshot: Snapshot, it_w: float) -> bool:
     return reading.age_s <= stale_s and bottom_w <= reading.power_w <= top_w and reading.power_w >= 0.9 * it_w
 
 
+def fixed_cards(snapshot: Snapshot, fresh: Bools) -> Bools:
+    """Cards whose draw no lever moves: those without running work, and those that are not heard."""
+    return ~_running(snapshot) | ~fresh
+
+
 def _fixed(snapshot: Snapshot, gpu_w: Floats, fresh: Bools, leaf: Ints) -> Floats:
     """Draw that no lever moves, by scope: of cards that run no job, and of those that are not heard."""
-    rest = ~_running(snapshot) | ~fresh
+    rest = fixed_cards(snapshot, fresh)
     return roll_up(snapshot, np.bincount(leaf[rest], gpu_w[rest], len(snapshot.site.scopes)))

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from wattlease.core.assign import shares
-from wattlease.core.estimate import Estimate, estimate, roll_up
+from wattlease.core.estimate import Estimate, estimate, fixed_cards, roll_up
 from wattlease.core.limits import Bound, bounds
 from wattlease.core.memory import Memory
-from wattlease.core.model import NONE, Floats, JobState, Snapshot
+from wattlease.core.model import Floats, Snapshot
 from wattlease.core.offers import View
 from wattlease.core.storing import Stores, stores
 from wattlease.core.tracking import Aim, aims
@@ -55,9 +55,8 @@ def _idle_w(snapshot: Snapshot, known: Estimate, counts_limits: bool) -> Floats:
     cards that are not heard may draw."""
     if not counts_limits:
         return known.idle_w
-    job, cards = snapshot.gpus.job, snapshot.site.gpus
-    idle = (job == NONE) | ~np.append(snapshot.jobs.state == JobState.RUNNING, False)[job] | ~known.gpu_fresh
-    counted_w = np.where(known.gpu_fresh, cards.min_cap_w, known.gpu_w)[idle]
+    idle = fixed_cards(snapshot, known.gpu_fresh)
+    counted_w = np.where(known.gpu_fresh, snapshot.site.gpus.min_cap_w, known.gpu_w)[idle]
     return roll_up(snapshot, np.bincount(known.leaf[idle], counted_w, len(snapshot.site.scopes)))
 
 

@@ -79,7 +79,7 @@ def of_it(feed_w: Floats, known: Estimate, rise: Floats) -> Floats:
 
     A cut does not count on overhead falling until it has.
     """
-    room_w = feed_w - (known.draw_w + known.storage_w - known.it_w)
+    room_w = feed_w - known.overhead_w
     more_w = room_w - known.it_w
     return np.where(more_w > 0, known.it_w + more_w / (1.0 + rise), room_w)
 
