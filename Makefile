@@ -55,7 +55,7 @@ screenshot: .venv/dev
 lock:
 	@command -v uv >/dev/null || { echo 'make lock wants uv: python3 -m pip install uv'; exit 1; }
 	printf 'hatchling>=1.27\neditables>=0.5\n' | $(COMPILE) $(UPGRADE) pyproject.toml - -o requirements.txt
-	printf 'hatchling>=1.27\neditables>=0.5\n' | $(COMPILE) $(UPGRADE) -c requirements.txt --group dev \
+	printf 'hatchling>=1.27\neditables>=0.5\n' | $(COMPILE) $(UPGRADE) -c requirements.txt --group dev --extra agent \
 		pyproject.toml - -o requirements-dev.txt
 
 clean:
