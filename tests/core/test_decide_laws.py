@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wattlease.core.actions import Charge, Discharge, Hold, Pause, Plan, Release, Resume
@@ -121,6 +121,7 @@ def test_stale_readings_never_raise_a_cap(seed: int, shape: Shape, rise: float) 
 
 
 @given(SEEDS, shapes)
+@example(429, Shape(running=6, waiting=6, paused=4, limit_frac=1.0, racks=3, counts="Draw"))
 @settings(max_examples=40, deadline=None)
 def test_the_same_snapshot_twice_adds_nothing(seed: int, shape: Shape) -> None:
     snapshot = seen(seed, shape)

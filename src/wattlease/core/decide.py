@@ -28,6 +28,9 @@ from wattlease.core.tracking import of_it
 SLOW_S = 10.0
 """Caps and batteries move every tick; what changes a job's state at most this often, unless caps do not suffice."""
 
+NEW_SHORTAGE_W = 1.0
+"""A shortage that grows by no more than this since the tick before is the same one."""
+
 DEBT_HALF_S = 86_400.0
 
 
@@ -37,11 +40,16 @@ def decide(snapshot: Snapshot, memory: Memory) -> tuple[Plan, Memory]:
     tick, memory = assess(snapshot, memory)
     view = states(tick, memory) if slow else tick.view
     offered, chosen = caps(tick, view, memory)
-    if not slow and chosen.short_w.any():  # what can wait for a slow tick does not
+    if not slow and _shorter(chosen, memory):  # what can wait for a slow tick does not
         slow, view = True, states(tick, memory)
         offered, chosen = caps(tick, view, memory)
     plan, result = _plan(tick, view, offered, chosen, memory)
     return plan, _remember(tick, memory, plan, result, chosen, slow)
+
+
+def _shorter(chosen: Assigned, memory: Memory) -> bool:
+    """Whether caps lack more than the tick before knew of: a job that was told to pause is short until it has."""
+    return bool(np.any(chosen.short_w > memory.scopes.short_w + NEW_SHORTAGE_W))
 
 
 def _plan(tick: Tick, view: View, offered: Table, chosen: Assigned, memory: Memory) -> tuple[Plan, Outcome]:
@@ -154,7 +162,7 @@ def _remember(tick: Tick, memory: Memory, plan: Plan, result: Outcome, chosen: A
         now_s=snapshot.now_s,
         slow_s=snapshot.now_s if slow else memory.slow_s,
         jobs=jobs,
-        scopes=replace(memory.scopes, aim_w=aim_w),
+        scopes=replace(memory.scopes, aim_w=aim_w, short_w=chosen.short_w),
         debts=_debts(snapshot, memory, result) if slow else memory.debts,
     )
 

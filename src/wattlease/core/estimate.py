@@ -335,6 +335,7 @@ def _begun(it_w: Floats, overhead_w: Floats, storage_w: Floats) -> ScopesMemory:
         trim_w=nothing,
         aim_w=unknown,
         late_aim_w=unknown,
+        short_w=nothing,
     )
 
 

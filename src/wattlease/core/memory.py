@@ -54,7 +54,7 @@ class ScopesMemory:
     `it_var`, `overhead_mean_w` and `overhead_cov` tell how overhead follows IT; `mean_w` the draw over the
     meter's window, `over_var` the squared excess of that mean over its aim, `trim_w` the correction that makes
     the draw meet the aim, `aim_w` the aim of the tick before where it bound (NaN: it did not), `late_aim_w` the same
-    but slow to fall.
+    but slow to fall, `short_w` what the caps of the tick before lacked in spite of all.
     """
 
     allowed_w: Floats = field(default_factory=_floats)
@@ -69,6 +69,7 @@ class ScopesMemory:
     trim_w: Floats = field(default_factory=_floats)
     aim_w: Floats = field(default_factory=_floats)
     late_aim_w: Floats = field(default_factory=_floats)
+    short_w: Floats = field(default_factory=_floats)
 
 
 @dataclass(frozen=True, slots=True)
