@@ -56,7 +56,7 @@ def table(of_jobs: tuple[Offers, ...], of_storage: Offers) -> Table:
         top += len(part.kind)
     kinds = np.array([k for part in parts for k in part.kind], np.int64)
     sizes = np.array([s for part in parts for s in part.size], np.int64)
-    same = (kinds[1:] == kinds[:-1]) & (sizes[1:] == sizes[:-1]) & np.isin(kinds[1:], (Kind.RUN, Kind.STORE))
+    same = (kinds[1:] == kinds[:-1]) & (sizes[1:] == sizes[:-1]) & ((kinds[1:] == Kind.RUN) | (kinds[1:] == Kind.STORE))
     chain = np.append(False, same)
     return Table(Points(watts_w, cost, tier, chain), kinds, sizes, draw_w, speed, jobs)
 
@@ -118,7 +118,8 @@ def assign(offered: Table, share: Floats, rank: Ints, room_w: Floats, lumps: boo
         if not len(here):  # what is over there is no job's
             short_w[s] = -room_w[s]
             continue
-        choice = _fit_here(points, watts_w, cost, column, here, weight[here], rank, float(room_w[s]), lumps)
+        first = not binds.any()
+        choice = _fit_here(points, watts_w, cost, column, here, weight[here], rank, float(room_w[s]), lumps, first)
         column[here] = choice.column
         watts_w[choice.column, here] = choice.watts_w / weight[here]
         cost[choice.column, here] = choice.cost
@@ -146,16 +147,19 @@ def _give_back(points: Points, share: Floats, room_w: Floats, watts_w: Floats, c
 
 def _fit_here(
     points: Points, watts_w: Floats, cost: Floats, column: Ints, here: Ints, weight: Floats, rank: Ints,
-    room_w: float, lumps: bool,
+    room_w: float, lumps: bool, first: bool,
 ) -> Choice:  # fmt: skip
     """The fit of one scope's rows, none of which may draw more than it was already held to.
 
-    Points that nobody may take are left out: between slow ticks that is most of them.
+    Points that nobody may take are left out: between slow ticks that is most of them. In the `first` scope that binds
+    every row still stands at its cheapest point.
     """
-    w, c = watts_w[:, here], cost[:, here]
-    c[w > w[column[here], np.arange(len(here))] + 1e-9] = np.inf
-    open_to = np.flatnonzero(np.isfinite(c).any(axis=1))
+    open_to = np.flatnonzero(np.isfinite(cost[:, here]).any(axis=1))
+    at = np.ix_(open_to, here)
+    w, c = watts_w[at], cost[at]
+    c[w > watts_w[column[here], here] + 1e-9] = np.inf
     chain = points.chain[open_to] & np.append(False, np.diff(open_to) == 1)
-    few = Points(w[open_to] * weight, c[open_to], points.tier[open_to][:, here], chain)
-    choice = fit(few, rank[here], room_w, lumps)
+    few = Points(w * weight, c, points.tier[at], chain)
+    start = np.searchsorted(open_to, column[here]) if first else None
+    choice = fit(few, rank[here], room_w, lumps, start)
     return Choice(open_to[choice.column], choice.watts_w, choice.cost, choice.short_w)

@@ -37,8 +37,8 @@ STEADY_FRAC = 0.03
 """Overhead is learned only while IT is near its own lagged mean: a meter that is late says nothing in between."""
 
 LINE_TAU_S = 1800.0
-START_RISE = 0.2
-"""How overhead follows IT is learned over half an hour. It starts at 0.2: fans and supplies of an 8xH200 node took 0.14
+START_RISE = 0.3
+"""How overhead follows IT is learned over half an hour. It starts at 0.3: fans and supplies of an 8xH200 node took 0.14
 (MLPerf power logs), cooling and conversion come on top."""
 
 SETTLED_S = 60.0
@@ -85,7 +85,7 @@ def estimate(snapshot: Snapshot, memory: Memory) -> tuple[Estimate, Memory]:
     it_w = roll_up(snapshot, np.bincount(leaf, gpu_w, len(snapshot.site.scopes)))
     storage_w = _storage(snapshot)
     scopes, meter_fresh = _scopes(snapshot, memory.scopes, it_w, storage_w, dt_s)
-    overhead_w = scopes.overhead_w + overhead_rise(snapshot, scopes) * (it_w - storage_w - scopes.it_slow_w)
+    overhead_w = scopes.overhead_w + overhead_rise(snapshot, scopes) * (it_w - storage_w - scopes.it_at_w)
     draw_w = it_w + np.maximum(overhead_w, 0.0) - storage_w
     idle_w = _fixed(snapshot, gpu_w, fresh, leaf)
     known = Estimate(
@@ -281,6 +281,7 @@ def _scopes(
     before = memory if len(memory.trim_w) == count else _begun(it_w, configured_w, storage_w)
     fresh = np.array([not scope.budget.spec.meters for scope in snapshot.site.scopes], bool)
     overhead_w, slow_w, mean_w = before.overhead_w.copy(), before.it_slow_w.copy(), before.mean_w.copy()
+    at_w, rise = before.it_at_w.copy(), overhead_rise(snapshot, before)
     line = np.array([before.it_mean_w, before.it_var, before.overhead_mean_w, before.overhead_cov])
     for s in range(count):
         readings = [r for r in snapshot.meters if r.scope == s]
@@ -292,11 +293,14 @@ def _scopes(
         fresh[s] |= bool(believed)
         if believed and abs(behind_w - slow_w[s]) < STEADY_FRAC * max(behind_w, 1.0):
             overhead_w[s] += blend(dt_s, OVERHEAD_TAU_S) * (max(believed) - slow_w[s] - overhead_w[s])
+            at_w[s] += blend(dt_s, OVERHEAD_TAU_S) * (slow_w[s] - at_w[s])
             line[:, s] = _followed(line[:, s], slow_w[s], max(believed) - slow_w[s], blend(dt_s, LINE_TAU_S))
         overhead_w[s] = max(overhead_w[s], 0.0)
         held_s = snapshot.site.scopes[s].budget.spec.band.window_seconds or window_s
-        mean_w[s] += blend(dt_s, max(held_s, 1.0)) * (behind_w + overhead_w[s] - mean_w[s])
-    after = replace(before, overhead_w=overhead_w, it_slow_w=slow_w, mean_w=mean_w)
+        mean_w[s] += blend(dt_s, max(held_s, 1.0)) * (
+            behind_w + overhead_w[s] + rise[s] * (behind_w - at_w[s]) - mean_w[s]
+        )
+    after = replace(before, overhead_w=overhead_w, it_slow_w=slow_w, it_at_w=at_w, mean_w=mean_w)
     means = {"it_mean_w": line[0], "it_var": line[1], "overhead_mean_w": line[2], "overhead_cov": line[3]}
     return replace(after, **means), fresh
 
@@ -326,6 +330,7 @@ def _begun(it_w: Floats, overhead_w: Floats, storage_w: Floats) -> ScopesMemory:
         allowed_w=nothing + np.inf,
         overhead_w=overhead_w,
         it_slow_w=behind_w,
+        it_at_w=behind_w,
         it_mean_w=behind_w,
         it_var=nothing,
         overhead_mean_w=overhead_w,

@@ -55,16 +55,23 @@ class Choice:
     short_w: float
 
 
-def fit(points: Points, rank: Ints, limit_w: float, lumps: bool = True) -> Choice:
+def fit(points: Points, rank: Ints, limit_w: float, lumps: bool = True, start: Ints | None = None) -> Choice:
     """The cheapest choice whose watts sum to at most `limit_w`; `short_w` is what even the last offer leaves over.
 
-    Tiers are used up in order: rows give all that a lower tier has before a higher one is touched.
+    Tiers are used up in order: rows give all that a lower tier has before a higher one is touched. `start` is
+    `cheapest(points)` where the caller knows it.
     """
-    order = np.argsort(rank, kind="stable")
-    back = np.empty_like(order)
-    back[order] = np.arange(len(order))
-    column, watts_w, cost = _tiers(_only(points, order), limit_w, lumps, int(points.tier.max(initial=0)) + 1)
-    return Choice(column[back], watts_w[back], cost[back], max(0.0, float(watts_w.sum()) - limit_w))
+    tiers = int(points.tier.max(initial=0)) + 1
+    start = cheapest(points) if start is None else start
+    if np.all(rank[1:] > rank[:-1]):  # in order as they are
+        column, watts_w, cost = _tiers(points, start, limit_w, lumps, tiers)
+    else:
+        order = np.argsort(rank, kind="stable")
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        column, watts_w, cost = _tiers(_only(points, order), start[order], limit_w, lumps, tiers)
+        column, watts_w, cost = column[back], watts_w[back], cost[back]
+    return Choice(column, watts_w, cost, max(0.0, float(watts_w.sum()) - limit_w))
 
 
 def cheapest(points: Points) -> Ints:
@@ -84,13 +91,13 @@ def _first(found: Bools) -> Ints:
     return np.where(found, np.arange(count)[:, None], count).min(axis=0)
 
 
-def _tiers(points: Points, limit_w: float, lumps: bool, tiers: int) -> tuple[Ints, Floats, Floats]:
+def _tiers(points: Points, start: Ints, limit_w: float, lumps: bool, tiers: int) -> tuple[Ints, Floats, Floats]:
     """Use up tier after tier, until the sum fits: columns, and the watts and cost after blending.
 
     What the last tier frees beyond need goes back first to the rows that it touched, then (below STRICT_TIER) to the
     others: they are solved again, in the lower tiers alone, for what is left beside those.
     """
-    column = cheapest(points)
+    column = start
     for tier in range(tiers):
         if _sum(points, column) <= limit_w + EPS_W:
             break
@@ -98,19 +105,19 @@ def _tiers(points: Points, limit_w: float, lumps: bool, tiers: int) -> tuple[Int
         before, column = column, _fit_tier(points, usable, column, limit_w, lumps)
         moved = before != column
         if tier and moved.any() and _sum(points, column) <= limit_w + EPS_W:
-            return _with_rest(points, column, moved, limit_w, lumps, tier)
+            return _with_rest(points, start, column, moved, limit_w, lumps, tier)
     return _polish(points, column, limit_w, np.ones(len(column), bool))
 
 
 def _with_rest(
-    points: Points, column: Ints, moved: Bools, limit_w: float, lumps: bool, tier: int
+    points: Points, start: Ints, column: Ints, moved: Bools, limit_w: float, lumps: bool, tier: int
 ) -> tuple[Ints, Floats, Floats]:
     column, watts_w, cost = _polish(points, column, limit_w, moved, tier)
     rest = np.flatnonzero(~moved)
     if not len(rest) or tier >= STRICT_TIER:
         return column, watts_w, cost
     left_w = limit_w - float(watts_w[moved].sum())
-    column[rest], watts_w[rest], cost[rest] = _tiers(_only(points, rest), left_w, lumps, tier)
+    column[rest], watts_w[rest], cost[rest] = _tiers(_only(points, rest), start[rest], left_w, lumps, tier)
     return column, watts_w, cost
 
 

@@ -28,6 +28,9 @@ SETTLE_TAU_S = 10.0
 TRIM_DOWN_S, TRIM_UP_S = 8.0, 60.0
 """What is drawn too much is taken back within seconds; what a dip leaves free is not given away before it is over."""
 
+TRIM_EVEN_S, EVEN_FRAC = 15.0, 0.01
+"""Up to 1 % of the limit is noise and corrected alike to both sides; else the mean would settle below its aim."""
+
 MOST_TRIM_FRAC = 0.05
 """The most that measurement may correct the sum of what curves and learned draws say."""
 
@@ -108,7 +111,9 @@ def _trim(before: ScopesMemory, known: Estimate, scopes: tuple[Scope, ...], allo
     error_w = before.aim_w - known.draw_w
     held = np.isfinite(before.aim_w) & (np.abs(error_w) < 0.1 * allowed_w)
     wanted_w = np.where(held, error_w, -before.trim_w)
-    moved = before.trim_w + np.where(wanted_w < 0, blend(dt_s, TRIM_DOWN_S), blend(dt_s, TRIM_UP_S)) * wanted_w
+    sided = np.where(wanted_w < 0, blend(dt_s, TRIM_DOWN_S), blend(dt_s, TRIM_UP_S))
+    even = held & (np.abs(error_w) < EVEN_FRAC * allowed_w)
+    moved = before.trim_w + np.where(even, blend(dt_s, TRIM_EVEN_S), sided) * wanted_w
     moved = np.where(known.meter_fresh, moved, np.minimum(moved, before.trim_w))
     most = np.array([0.0 if s.budget.spec.band.counts == "Limits" else MOST_TRIM_FRAC for s in scopes]) * allowed_w
     return np.clip(moved, -MOST_TRIM_FRAC * allowed_w, most)

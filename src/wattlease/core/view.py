@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 
@@ -139,4 +140,5 @@ def _debts(snapshot: Snapshot, memory: Memory) -> Floats:
     """What each job's owner is owed for past cuts, money."""
     if not memory.debts:
         return np.zeros(len(snapshot.jobs.id))
-    return np.array([memory.debts.get(owner, 0.0) for owner in snapshot.jobs.owner])
+    owners = snapshot.jobs.owner
+    return np.fromiter(map(memory.debts.get, owners, repeat(0.0)), float, len(owners))
