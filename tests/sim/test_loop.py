@@ -31,6 +31,9 @@ LOW_W = 7330
 UNSLOWED = 0.985
 """Speed of a job whose swings a card's own rating clips."""
 
+LEFT_ALONE = 0.98
+"""The same under the cap that leaves a job alone, 6 % above its mean draw."""
+
 PACK = {"name": "pack", "capacityWattHours": 4000, "maxChargeWatts": 2000, "maxDischargeWatts": 4000}
 
 
@@ -154,7 +157,7 @@ def test_after_the_event_caps_come_back_under_the_ramp_and_never_over(step: Ride
 
 def test_a_protected_job_keeps_its_speed_while_others_are_cut(step: Ride) -> None:
     event = step.between(90, 160)
-    assert step.speed["keen"][event].min() > UNSLOWED
+    assert step.speed["keen"][event].min() > LEFT_ALONE
     assert step.speed["calm"][event].mean() < 0.85
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from wattlease.core.lease import TTL_S
 from wattlease.sim.agents import Agents
 from wattlease.sim.plant import Plant
-from wattlease.sim.wiring import site_of, wiring_of
+from wattlease.sim.wiring import wiring_of
 
 GRANT_W = 2300.0
 
@@ -74,7 +74,7 @@ def test_a_node_draws_at_most_its_grant_whatever_its_caps_say(small, run) -> Non
 def test_watts_are_raised_only_out_of_watts_that_came_back(small, wishes: list[list[float]], lost: int) -> None:
 
     scenario = small()
-    site = site_of(scenario, scenario.budgets)
+    site = scenario.site(scenario.budgets)
     agents = Agents(site, wiring_of(scenario, site), 0.0)
     reached = np.array([bool(lost >> n & 1) for n in range(4)])
     for tick, wish in enumerate(wishes):

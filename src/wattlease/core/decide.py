@@ -63,7 +63,7 @@ def _plan(tick: Tick, view: View, offered: Table, chosen: Assigned, memory: Memo
     result = relaxed(view, bare, np.where(np.isfinite(of_job), of_job, 0.0))
     quiet = guards.unheard(tick.known, tick.view)
     result = replace(result, cap_w=guards.never_raised(result.cap_w, memory, quiet))
-    scopes = scope_plans(tick, view, chosen, result)
+    scopes = scope_plans(tick, view, chosen, result, memory.scopes.mean_w)
     actions, why = _actions(tick, result, _set_points_w(tick, given_w, left_w), left_w, tightest(scopes, left_w))
     plan = Plan(
         now_s=snapshot.now_s,

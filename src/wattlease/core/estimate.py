@@ -85,7 +85,8 @@ def estimate(snapshot: Snapshot, memory: Memory) -> tuple[Estimate, Memory]:
     it_w = roll_up(snapshot, np.bincount(leaf, gpu_w, len(snapshot.site.scopes)))
     storage_w = _storage(snapshot)
     scopes, meter_fresh = _scopes(snapshot, memory.scopes, it_w, storage_w, dt_s)
-    overhead_w = scopes.overhead_w + overhead_rise(snapshot, scopes) * (it_w - storage_w - scopes.it_at_w)
+    risen_w = np.maximum(it_w - storage_w - scopes.it_at_w, 0.0)  # a fall of overhead counts once it is measured
+    overhead_w = scopes.overhead_w + overhead_rise(snapshot, scopes) * risen_w
     draw_w = it_w + np.maximum(overhead_w, 0.0) - storage_w
     idle_w = _fixed(snapshot, gpu_w, fresh, leaf)
     known = Estimate(
@@ -298,7 +299,7 @@ def _scopes(
         overhead_w[s] = max(overhead_w[s], 0.0)
         held_s = snapshot.site.scopes[s].budget.spec.band.window_seconds or window_s
         mean_w[s] += blend(dt_s, max(held_s, 1.0)) * (
-            behind_w + overhead_w[s] + rise[s] * (behind_w - at_w[s]) - mean_w[s]
+            behind_w + overhead_w[s] + rise[s] * max(behind_w - at_w[s], 0.0) - mean_w[s]
         )
     after = replace(before, overhead_w=overhead_w, it_slow_w=slow_w, it_at_w=at_w, mean_w=mean_w)
     means = {"it_mean_w": line[0], "it_var": line[1], "overhead_mean_w": line[2], "overhead_cov": line[3]}

@@ -17,6 +17,9 @@ from wattlease.core.model import Bools, Floats, Ints, JobState
 NEED_FRAC = 1.06
 """Cap that leaves a job alone, as a multiple of its mean draw: cards vary by 5-7 % at 0.1 s (A100 field trial)."""
 
+WAKE_FRAC = 1.05
+"""Above the draw that a contract needs as the curve has it, which was learned to a few percent."""
+
 HALF_FRAC = 0.5
 """Under this share of rated power energy per unit of work gets worse (A100 sweep: 18-47 % worse at a quarter)."""
 
@@ -85,7 +88,7 @@ class View:
     def alone_w(self, draw_w: Floats) -> Floats:
         """The cap that leaves a job alone: some above its draw, and never so low that its contract would be broken
         when it wakes from a lull."""
-        return np.minimum(np.maximum(draw_w * NEED_FRAC, self.floor_w / self.track_frac), self.max_cap_w)
+        return np.minimum(np.maximum(draw_w * NEED_FRAC, self.floor_w * WAKE_FRAC / self.track_frac), self.max_cap_w)
 
     def after_energy(self, harm: Floats, draw_w: Floats) -> Floats:
         """Harm less the energy that is saved against the job's own uncapped draw, at least `floor_cost`."""

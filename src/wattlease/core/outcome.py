@@ -11,7 +11,7 @@ from wattlease.core.actions import Action, Charge, Discharge, Downsize, Hold, Pa
 from wattlease.core.assign import Assigned, Table
 from wattlease.core.columns import terms_table
 from wattlease.core.model import NONE, Bools, Floats, Ints, JobState, Snapshot
-from wattlease.core.offers import Kind, View
+from wattlease.core.offers import Kind, Tier, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,9 @@ def outcome(view: View, offered: Table, chosen: Assigned) -> Outcome:
     draw_w = np.where(view.counts_limits & ~whole, counted_w * view.track_frac, counted_w)
     draw_w = np.where(whole, offered.draw_w[at], draw_w)
     cap_w = counted_w if view.counts_limits else counted_w / view.track_frac
+    if not view.counts_limits:  # a job in a lull wakes to what its contract needs
+        kept = offered.points.tier[at] == Tier.CONTRACT
+        cap_w = np.where(kept, np.maximum(cap_w, view.floor_w / view.track_frac), cap_w)
     cap_w = np.where(whole, view.alone_w(draw_w), cap_w)
     counted = runs & (view.ready_frac >= 1.0)  # a job whose watts are still others' begins at the lowest cap
     cap_w = np.where(counted, np.clip(cap_w, view.min_cap_w, view.max_cap_w), view.min_cap_w)

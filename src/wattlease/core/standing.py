@@ -16,7 +16,7 @@ FULL_FRAC = 0.9995
 """A job that keeps this much of its speed is not held back."""
 
 
-def scope_plans(tick: Tick, view: View, chosen: Assigned, result: Outcome) -> tuple[ScopePlan, ...]:
+def scope_plans(tick: Tick, view: View, chosen: Assigned, result: Outcome, mean_w: Floats) -> tuple[ScopePlan, ...]:
     """Each scope's limit, what binds, what it draws, and what it is planned to draw from the feed."""
     planned_w = (chosen.watts_w[:, None] * tick.share).sum(axis=0) + tick.aim.aim_w - tick.room_w
     cut = held_back(view, result) @ tick.share[: len(result.kind)]
@@ -28,7 +28,7 @@ def scope_plans(tick: Tick, view: View, chosen: Assigned, result: Outcome) -> tu
             text=bound.binding.text,
             draw_w=float(tick.known.draw_w[s]),
             planned_w=float(planned_w[s]),
-            state=_state(tick, s, bool(cut[s] > 0)),
+            state=_state(tick, s, float(mean_w[s]), bool(cut[s] > 0)),
         )
         for s, (scope, bound) in enumerate(zip(tick.snapshot.site.scopes, tick.bounds, strict=True))
     )
@@ -45,12 +45,13 @@ def tightest(plans: tuple[ScopePlan, ...], left_w: Floats) -> ScopePlan:
     return plans[int(np.argmin([left / max(p.limit_w, 1.0) for left, p in zip(left_w.tolist(), plans, strict=True)]))]
 
 
-def _state(tick: Tick, s: int, cut: bool) -> str:
-    """The worst that is true."""
+def _state(tick: Tick, s: int, mean_w: float, cut: bool) -> str:
+    """The worst that is true; a moment over the limit is nothing while the mean over the meter's window, `mean_w`, is
+    under it."""
     bound = tick.bounds[s]
     if not tick.known.meter_fresh[s]:
         return "blind"
-    if tick.known.draw_w[s] > bound.limit_w:
+    if min(tick.known.draw_w[s], mean_w) > bound.limit_w:
         return "over"
     if cut:
         return "releasing" if tick.aim.allowed_w[s] < tick.aim.target_w[s] - 1.0 else "shedding"

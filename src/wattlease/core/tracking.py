@@ -25,10 +25,10 @@ NOISE_SIGMAS, NOISE_TAU_S, MOST_NOISE_FRAC = 2.5, 300.0, 0.03
 SETTLE_TAU_S = 10.0
 """A draw follows a falling aim in this time; what passes the aim meanwhile is no noise."""
 
-TRIM_DOWN_S, TRIM_UP_S = 8.0, 60.0
+TRIM_DOWN_S, TRIM_UP_S = 8.0, 120.0
 """What is drawn too much is taken back within seconds; what a dip leaves free is not given away before it is over."""
 
-TRIM_EVEN_S, EVEN_FRAC = 15.0, 0.01
+TRIM_EVEN_S, EVEN_FRAC = 12.0, 0.01
 """Up to 1 % of the limit is noise and corrected alike to both sides; else the mean would settle below its aim."""
 
 MOST_TRIM_FRAC = 0.05

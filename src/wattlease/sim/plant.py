@@ -33,7 +33,7 @@ from wattlease.sim.serving import Service, services
 from wattlease.sim.tally import tally_of
 from wattlease.sim.view import View
 from wattlease.sim.waiting import Queue
-from wattlease.sim.wiring import site_of, wiring_of
+from wattlease.sim.wiring import wiring_of
 from wattlease.sim.work import KINDS, Work
 
 ON_GPUS = (JobState.RUNNING, JobState.PAUSED)
@@ -46,7 +46,7 @@ class Plant:
         self.scenario = scenario
         self.notes: list[str] = []
         self.now_s = scenario.start_s
-        self.site = site_of(scenario, scenario.budgets)
+        self.site = scenario.site(scenario.budgets)
         self.wiring = wiring_of(scenario, self.site)
         self.prices: Prices = prices_of(scenario, self.notes)
         self._chance(seed)
@@ -97,7 +97,7 @@ class Plant:
 
     def set_budgets(self, budgets: Sequence[PowerBudget]) -> None:
         """New limits and events for the same scopes and batteries, from now on. BudgetError if they do not fit."""
-        site = site_of(self.scenario, budgets)
+        site = self.scenario.site(budgets)
         if [s.id for s in site.scopes] != [s.id for s in self.site.scopes]:
             raise BudgetError("budgets of a running plant keep their names and their order; change only their limits")
         self.site = replace(self.site, scopes=site.scopes)

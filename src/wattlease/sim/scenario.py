@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
 from wattlease.core.api import PowerBudget, PowerProfile
 from wattlease.core.api_base import Name, Part, SomeSeconds, mistake
-from wattlease.sim.scenario_site import Group, Losses, Noise
+from wattlease.core.model import Site
+from wattlease.runtime.site import site_of
+from wattlease.runtime.site_words import Group
+from wattlease.sim.scenario_site import Losses, Noise
 from wattlease.sim.scenario_work import Arrivals, JobSpec
 
 FaultKind = Literal["stale", "frozen", "zero", "absurd", "negative", "lostNode", "pausedAgent", "lostGrantor"]
@@ -173,6 +176,10 @@ class Scenario(Part):
         there = sum(g.nodes * g.gpus_per_node for g in self.groups if g.cluster == job.cluster)
         if job.gpus > there:
             raise mistake(("jobs", i, "gpus"), f"{job.gpus} GPUs are more than cluster '{job.cluster}' has, {there}")
+
+    def site(self, budgets: Sequence[PowerBudget]) -> Site:
+        """The site as shells describe it to the core, under these budgets. BudgetError if they do not fit it."""
+        return site_of(self.name, self.groups, budgets, self.profiles)
 
     @property
     def start_s(self) -> float:

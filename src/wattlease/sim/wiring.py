@@ -1,21 +1,13 @@
-"""From a scenario to the site that the core sees, and the columns that the plant alone knows."""
+"""The columns beside the site that the plant alone knows."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from wattlease.core.api import PowerBudget, check_tree
-from wattlease.core.errors import BudgetError
-from wattlease.core.gpu_models import GPU_MODELS, gpu_model
-from wattlease.core.model import NONE, CardModel, Floats, Gpus, Ints, Nodes, Scope, Site, StorageUnit
-from wattlease.core.terms import terms_of
+from wattlease.core.model import NONE, Floats, Ints, Scope, Site
 from wattlease.sim.scenario import Scenario
-from wattlease.sim.scenario_site import Group
-
-J_PER_WH = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +27,6 @@ class Wiring:
     root: Ints
     clusters: tuple[str, ...]
     cluster: Ints
-
-
-def site_of(scenario: Scenario, budgets: Sequence[PowerBudget]) -> Site:
-    """The site as shells describe it to the core. BudgetError if budgets or card models do not fit together."""
-    check_tree(budgets)
-    scopes = _scopes(budgets)
-    models = tuple(dict.fromkeys(_card(g) for g in scenario.groups))
-    return Site(
-        name=scenario.name,
-        scopes=scopes,
-        models=models,
-        nodes=_nodes(scenario.groups, {s.id: i for i, s in enumerate(scopes)}),
-        gpus=_gpus(scenario.groups, models),
-        terms=tuple(terms_of(p) for p in scenario.profiles),
-        storages=tuple(_storages(scopes)),
-    )
 
 
 def wiring_of(scenario: Scenario, site: Site) -> Wiring:
@@ -74,82 +50,7 @@ def wiring_of(scenario: Scenario, site: Site) -> Wiring:
     )
 
 
-def _card(group: Group) -> CardModel:
-    if group.card:
-        c = group.card
-        return CardModel(group.gpu_model, c.rated_watts, c.min_cap_watts, c.idle_watts)
-    known = gpu_model(group.gpu_model)
-    if known is None:
-        text = f"groups '{group.name}': gpuModel '{group.gpu_model}' is not in the library"
-        raise BudgetError(f"{text} ({', '.join(sorted(GPU_MODELS))}); write its range under card")
-    return CardModel(group.gpu_model, known.rated_w, known.min_cap_w, known.idle_w)
-
-
-def _scopes(budgets: Sequence[PowerBudget]) -> tuple[Scope, ...]:
-    """Parents before children, else in the order written."""
-    order: dict[str, PowerBudget] = {}
-    while len(order) < len(budgets):
-        order.update({b.name: b for b in budgets if b.spec.parent is None or b.spec.parent in order})
-    index = {name: i for i, name in enumerate(order)}
-    return tuple(Scope(n, NONE if b.spec.parent is None else index[b.spec.parent], b) for n, b in order.items())
-
-
-def _nodes(groups: Sequence[Group], scope: dict[str, int]) -> Nodes:
-    for group in groups:
-        if group.budget not in scope:
-            text = f"groups '{group.name}': budget '{group.budget}' is not defined"
-            raise BudgetError(f"{text}; there is {', '.join(scope)}")
-    count = [g.nodes for g in groups]
-    overhead = [_overhead_w(g) for g in groups]
-    fallback = [
-        float(g.node_fallback_watts or w + g.gpus_per_node * _card(g).min_cap_w)
-        for g, w in zip(groups, overhead, strict=True)
-    ]
-    return Nodes(
-        id=tuple(f"{g.name}-{i + 1:04d}" for g in groups for i in range(g.nodes)),
-        scope=np.repeat([scope[g.budget] for g in groups], count).astype(np.int64),
-        cluster=tuple(g.cluster for g in groups for _ in range(g.nodes)),
-        nameplate_w=np.repeat([float(g.node_nameplate_watts) for g in groups], count),
-        overhead_w=np.repeat(overhead, count),
-        fallback_w=np.repeat(fallback, count),
-    )
-
-
-def _overhead_w(group: Group) -> float:
-    """A node's draw beyond its GPUs at the worst, every card at its rating: what an operator would configure."""
-    return group.overhead.floor_watts + group.overhead.per_it_percent / 100 * group.gpus_per_node * _card(group).rated_w
-
-
-def _gpus(groups: Sequence[Group], models: tuple[CardModel, ...]) -> Gpus:
-    per_node = np.repeat([g.gpus_per_node for g in groups], [g.nodes for g in groups])
-    model = np.repeat([models.index(_card(g)) for g in groups], [g.nodes * g.gpus_per_node for g in groups])
-    return Gpus(
-        node=np.repeat(np.arange(len(per_node)), per_node).astype(np.int64),
-        model=model.astype(np.int64),
-        min_cap_w=np.array([m.min_cap_w for m in models])[model],
-        max_cap_w=np.array([m.rated_w for m in models])[model],
-    )
-
-
-def _storages(scopes: Sequence[Scope]) -> list[StorageUnit]:
-    return [
-        StorageUnit(
-            id=s.name,
-            scope=i,
-            capacity_j=s.capacity_watt_hours * J_PER_WH,
-            max_charge_w=float(s.max_charge_watts),
-            max_discharge_w=float(s.max_discharge_watts),
-            reserve_frac=s.reserve_percent / 100,
-            round_trip_frac=s.round_trip_percent / 100,
-            wear_per_kwh=s.wear_cost_per_kilowatt_hour,
-            fade_frac=s.fade_percent / 100,
-        )
-        for i, scope in enumerate(scopes)
-        for s in scope.budget.spec.storage
-    ]
-
-
-def _ancestors(scopes: Sequence[Scope]) -> Floats:
+def _ancestors(scopes: tuple[Scope, ...]) -> Floats:
     """[scopes, scopes]: row s is 1 in its own column and in those of all scopes above it."""
     above = np.eye(len(scopes))
     for i, scope in enumerate(scopes):
