@@ -41,6 +41,16 @@ START_RISE = 0.3
 """How overhead follows IT is learned over half an hour. It starts at 0.3: fans and supplies of an 8xH200 node took 0.14
 (MLPerf power logs), cooling and conversion come on top."""
 
+NEED_TAU_S = 40.0
+"""How slowly a job that draws less is believed: a checkpoint takes 8-25 s, and who gave its watts away is over the limit
+when it wakes."""
+
+FULL_UP_S, FULL_DOWN_S = 5.0, 1800.0
+"""What a job draws uncapped is believed upwards within seconds; downwards a stall of two minutes says little."""
+
+WAKING_FRAC = 1.15
+"""A job that draws so much more than it wanted is back at work: it counts at its uncapped draw before it is there."""
+
 SETTLED_S = 60.0
 """Loading and warming up say nothing about the work; nor does a job that ran for less than this."""
 
@@ -239,10 +249,11 @@ def _learn(snapshot: Snapshot, jobs: JobsMemory, seen: _Seen, dt_s: float) -> tu
     settled = snapshot.now_s - snapshot.jobs.since_s >= SETTLED_S
     first = running & free & settled & (jobs.ran_s == 0.0)  # what is measured replaces what was foretold at once
     full_w = np.where(first, own_w, jobs.full_w)
-    full_w = _toward(full_w, own_w, running & (own_w > full_w), dt_s, 15.0)
-    full_w = _toward(full_w, own_w, running & free & settled & (own_w < full_w), dt_s, 300.0)
+    full_w = _toward(full_w, own_w, running & (own_w > full_w), dt_s, FULL_UP_S)
+    full_w = _toward(full_w, own_w, running & free & settled & (own_w < full_w), dt_s, FULL_DOWN_S)
     need_w = np.where((running & ~free) | first, full_w, jobs.need_w)
-    need_w = _toward(need_w, own_w, running & free & settled, dt_s, 10.0)
+    need_w = _toward(need_w, own_w, running & free & settled, dt_s, NEED_TAU_S)
+    need_w = np.where(running & (own_w > WAKING_FRAC * need_w), full_w, need_w)
     need_w = np.where(running & (own_w > need_w), own_w, need_w)
     track = _toward(jobs.track_frac, own_w / np.maximum(cap_w, 1.0), running & ~free, dt_s, 20.0)
     prior = prior_speed(snapshot.jobs, snapshot.site)

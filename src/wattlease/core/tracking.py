@@ -113,7 +113,9 @@ def _trim(before: ScopesMemory, known: Estimate, scopes: tuple[Scope, ...], allo
     wanted_w = np.where(held, error_w, -before.trim_w)
     sided = np.where(wanted_w < 0, blend(dt_s, TRIM_DOWN_S), blend(dt_s, TRIM_UP_S))
     even = held & (np.abs(error_w) < EVEN_FRAC * allowed_w)
-    moved = before.trim_w + np.where(even, blend(dt_s, TRIM_EVEN_S), sided) * wanted_w
+    # what was added while a job was in its lull is taken back at once when it wakes
+    from_w = np.where(held & (error_w < -EVEN_FRAC * allowed_w), np.minimum(before.trim_w, 0.0), before.trim_w)
+    moved = from_w + np.where(even, blend(dt_s, TRIM_EVEN_S), sided) * wanted_w
     moved = np.where(known.meter_fresh, moved, np.minimum(moved, before.trim_w))
     most = np.array([0.0 if s.budget.spec.band.counts == "Limits" else MOST_TRIM_FRAC for s in scopes]) * allowed_w
     return np.clip(moved, -MOST_TRIM_FRAC * allowed_w, most)
