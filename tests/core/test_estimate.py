@@ -160,6 +160,38 @@ def test_caps_that_bite_teach_how_a_job_tracks_and_not_what_it_wants() -> None:
     np.testing.assert_allclose(memory.jobs.track_frac, 0.97, atol=0.005)
 
 
+def lulled(seconds: int) -> tuple[Snapshot, Memory, float]:
+    """After so long a lull of the first job, at a fifth of what it drew before: `full_w` is that."""
+    snapshot = replace(two_jobs("feed"), gpus=replace(two_jobs().gpus, cap_w=np.full(16, H100.rated_w)))
+    _, memory = watched(snapshot, 150, feed=4800.0)
+    full_w = float(memory.jobs.full_w[0])
+    snapshot = replace(snapshot, now_s=memory.now_s)
+    lull = with_cards(snapshot, power_w=0.2 * full_w)
+    _, memory = watched(lull, seconds, memory, feed=3900.0)
+    return replace(snapshot, now_s=memory.now_s + 1.0), memory, full_w
+
+
+def test_a_job_that_wakes_counts_at_its_uncapped_draw_before_it_is_there() -> None:
+    snapshot, memory, full_w = lulled(90)
+    assert memory.jobs.need_w[0] < 0.4 * full_w
+    _, memory = estimate(with_cards(snapshot, power_w=0.5 * full_w), memory)
+    assert memory.jobs.need_w[0] == pytest.approx(full_w, rel=0.06)
+
+
+def test_overhead_rises_with_a_job_that_wakes_before_any_meter_has_told_it() -> None:
+    snapshot, memory, full_w = lulled(90)
+    before, _ = estimate(with_cards(snapshot, power_w=0.2 * full_w), memory)
+    woken, _ = estimate(with_cards(snapshot, power_w=full_w), memory)
+    assert woken.overhead_w[0] > before.overhead_w[0] + 0.15 * (woken.it_w[0] - before.it_w[0])
+
+
+def test_overhead_that_may_fall_with_a_lull_counts_until_a_meter_has_told_it() -> None:
+    snapshot = two_jobs("feed")
+    known, memory = watched(snapshot, 150, feed=5000.0)
+    still, _ = estimate(with_cards(replace(snapshot, now_s=memory.now_s + 1.0), power_w=60.0), memory)
+    assert still.overhead_w[0] == pytest.approx(known.overhead_w[0], rel=0.02)
+
+
 def test_a_job_that_tells_its_speed_bends_its_curve() -> None:
     snapshot = two_jobs()
     _, memory = watched(snapshot, 5)

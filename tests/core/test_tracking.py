@@ -137,3 +137,24 @@ def test_what_was_not_met_is_corrected_and_with_limits_only_downwards(counts: st
     assert trim_w(draw_w - 3000.0) < 0.0
     assert (trim_w(draw_w + 3000.0) > 0.0) == (counts == "Draw")
     assert trim_w(draw_w + 3000.0) < -trim_w(draw_w - 3000.0)
+
+
+def trimmed_w(trim_w: float, over_frac: float) -> float:
+    """The trim a second after the draw was found so far over its aim."""
+    snapshot = site()
+    known, memory = estimate(snapshot, FRESH)
+    bound, _ = bounds(snapshot, known.draw_w, memory.limits)
+    aim_w = known.draw_w - over_frac * LIMIT_W
+    scopes = replace(memory.scopes, allowed_w=np.array([float(LIMIT_W)]), aim_w=aim_w, trim_w=np.array([trim_w]))
+    return float(aims(snapshot, known, bound, scopes, 1.0)[1].trim_w[0])
+
+
+def test_small_errors_are_corrected_alike_to_both_sides() -> None:
+    assert trimmed_w(0.0, 0.005) == pytest.approx(-trimmed_w(0.0, -0.005))
+    assert trimmed_w(0.0, 0.05) < -trimmed_w(0.0, -0.05)
+
+
+def test_what_a_lull_gave_away_is_taken_back_at_once_when_the_job_wakes() -> None:
+    assert trimmed_w(0.0, 0.02) < 0.0
+    assert trimmed_w(2000.0, 0.02) == pytest.approx(trimmed_w(0.0, 0.02))
+    assert trimmed_w(2000.0, 0.005) > 1900.0

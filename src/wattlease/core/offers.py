@@ -20,6 +20,9 @@ NEED_FRAC = 1.06
 WAKE_FRAC = 1.05
 """Above the draw that a contract needs as the curve has it, which was learned to a few percent."""
 
+PROMISE_FRAC = 0.005
+"""Kept above a contract's speed: curves are known to no better than that."""
+
 HALF_FRAC = 0.5
 """Under this share of rated power energy per unit of work gets worse (A100 sweep: 18-47 % worse at a quarter)."""
 
@@ -161,7 +164,8 @@ def _begin(view: View, size: int, swap_s: Floats) -> Floats:
 
 def _tier(view: View, size: int, kept: Floats, cap_w: Floats) -> Ints:
     """Within the contract, a breach of it (or a cap under half of rated power), or a touch of protected work."""
-    tier = ((kept < view.floor_frac - 1e-9) | (cap_w < HALF_FRAC * view.rated_w)).astype(np.int64)
+    promised = np.where(view.floor_frac > 0.0, np.minimum(view.floor_frac + PROMISE_FRAC, 1.0), 0.0)
+    tier = ((kept < promised - 1e-9) | (cap_w < HALF_FRAC * view.rated_w)).astype(np.int64)
     tier[:, view.protected] = Tier.PROTECTED
     if size == 0:
         tier[0] = Tier.CONTRACT  # left alone
