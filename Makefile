@@ -57,6 +57,7 @@ lock:
 	printf 'hatchling>=1.27\neditables>=0.5\n' | $(COMPILE) $(UPGRADE) pyproject.toml - -o requirements.txt
 	printf 'hatchling>=1.27\neditables>=0.5\n' | $(COMPILE) $(UPGRADE) -c requirements.txt --group dev --extra agent \
 		pyproject.toml - -o requirements-dev.txt
+	$(COMPILE) $(UPGRADE) -c requirements-dev.txt --extra agent pyproject.toml -o packaging/agent/requirements.txt
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist out

@@ -20,7 +20,7 @@ from playwright.sync_api import Page, sync_playwright
 
 PICTURE = Path(__file__).parent / "images" / "page.png"
 START = "from wattlease.runtime.cli import main; main()"
-SPEED = 10
+SPEED = 4
 LARGEST_BYTES = 300_000
 
 
@@ -46,7 +46,8 @@ def ride_into_event(url: str) -> None:
     """Half an hour of past, a job that came, and an event that has held for some minutes."""
     start_s = view_of(url)["history"]["t_s"][0]
     wait_for(url, lambda v: v["now_s"] > start_s + 1500)
-    order(url, "job", {"gpus": 32, "kind": "Training"})
+    wait_for(url, lambda v: any(event["kind"] == "agents" for event in v["events"]))
+    order(url, "job", {"gpus": 16, "kind": "Training"})
     order(url, "event", {"depth_frac": 0.35, "duration_s": 1500, "ramp_s": 120})
     begun_s = view_of(url)["now_s"]
     wait_for(url, lambda v: v["now_s"] > begun_s + 600)

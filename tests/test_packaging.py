@@ -17,10 +17,10 @@ from wattlease.core.api import PowerBudget
 from wattlease.runtime import files
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("src/wattlease", "operator/wattlease_operator", "slurm_plugin/wattlease_slurm")
+PACKAGES = ("src/wattlease", "src/wattlease_hints", "operator/wattlease_operator", "slurm_plugin/wattlease_slurm")
 STATIC = ("wattlease/runtime/static", "wattlease/sim/static")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-OURS = ("src", "operator", "slurm_plugin", "tests", "docs", "examples", ".ci")
+OURS = ("src", "operator", "slurm_plugin", "packaging", "tests", "docs", "examples", ".ci")
 TEXT = {".css", ".html", ".js", ".lua", ".md", ".py", ".sh", ".svg", ".toml", ".txt", ".yaml", ".yml", ""}
 UNWANTED = re.compile(
     r"(?<![\w.~<>-])/(?:work|root|home|tmp|var/tmp|opt|Users)/[\w.-]+"  # where a machine keeps its files
@@ -35,10 +35,10 @@ def texts() -> list[Path]:
     return [path for path in found if path.suffix in TEXT and "__pycache__" not in path.parts]
 
 
-def test_each_package_folder_holds_one_package_and_is_none_itself() -> None:
-    for package in PACKAGES:
-        folder = (ROOT / package).parent
-        assert [path.parent.name for path in folder.glob("*/__init__.py")] == [Path(package).name]
+def test_each_package_folder_holds_our_packages_alone_and_is_none_itself() -> None:
+    for folder in {(ROOT / package).parent for package in PACKAGES}:
+        ours = {Path(package).name for package in PACKAGES if (ROOT / package).parent == folder}
+        assert {path.parent.name for path in folder.glob("*/__init__.py")} == ours
         assert not (folder / "__init__.py").exists()
 
 

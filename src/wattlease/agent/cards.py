@@ -38,11 +38,25 @@ class CardReading:
 
 
 @dataclass(frozen=True, slots=True)
+class Glance:
+    """What a guard looks at several times a second: the draw, and whether someone else moved the limit."""
+
+    power_w: float | None
+    energy_j: float | None
+    limit_w: float
+
+
+@dataclass(frozen=True, slots=True)
 class Trouble:
-    """A call that did not do what it was asked; `lost` means that the card or its driver is gone for now."""
+    """A call that did not do what it was asked.
+
+    `lost`: the card or its driver is gone for now, and its limit may be the default's again. `hung`: the call has not
+    come back, so whether it did what it was asked is not known.
+    """
 
     text: str
     lost: bool = False
+    hung: bool = False
 
 
 class Driver(Protocol):
@@ -53,6 +67,9 @@ class Driver(Protocol):
 
     def read(self, uuid: str) -> CardReading | Trouble:
         """Look at a card."""
+
+    def glance(self, uuid: str) -> Glance | Trouble:
+        """Look at a card as cheaply as can be."""
 
     def limit(self, uuid: str, limit_w: float) -> Trouble | None:
         """Set its power limit; whether it took is told by reading back."""

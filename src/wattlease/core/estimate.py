@@ -42,8 +42,8 @@ START_RISE = 0.3
 (MLPerf power logs), cooling and conversion come on top."""
 
 NEED_TAU_S = 40.0
-"""How slowly a job that draws less is believed: a checkpoint takes 8-25 s, and who gave its watts away is over the limit
-when it wakes."""
+"""How slowly a job that draws less is believed: a checkpoint takes 8-25 s, and whoever gave its watts away meanwhile is
+over the limit when it wakes."""
 
 FULL_UP_S, FULL_DOWN_S = 5.0, 1800.0
 """What a job draws uncapped is believed upwards within seconds; downwards a stall of two minutes says little."""

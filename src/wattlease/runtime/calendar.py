@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
-from functools import lru_cache
-from zoneinfo import ZoneInfo
 
 from wattlease.core.api import DemandResponse, ScheduleEntry
 from wattlease.core.model import Scope, Window
+from wattlease.runtime.zones import zone
 
 _FIRST_ON_EARTH = timezone(timedelta(hours=14))
 _LAST_ON_EARTH = timezone(timedelta(hours=-12))
@@ -36,15 +35,6 @@ def windows(scopes: Sequence[Scope], now_s: float, horizon_s: float) -> tuple[Wi
         if window.end_s > since_s and window.start_s <= until_s
     ]
     return tuple(sorted(found, key=lambda w: (w.start_s, w.scope, w.source, w.name)))
-
-
-@lru_cache(maxsize=256)
-def zone(name: str) -> ZoneInfo | None:
-    """The time zone of an IANA name, or None where there is none."""
-    try:
-        return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
-        return None
 
 
 def _longest_ramp_s(scopes: Iterable[Scope]) -> float:

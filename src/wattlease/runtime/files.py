@@ -17,9 +17,9 @@ from pydantic import BaseModel, ValidationError
 
 from wattlease.core.api import PowerBudget, PowerProfile, PowerShare, tree_mistakes
 from wattlease.core.errors import BudgetError
-from wattlease.runtime.calendar import zone
 from wattlease.runtime.files_words import Mistake, mistakes_of
 from wattlease.runtime.files_yaml import Document, Loc, documents
+from wattlease.runtime.zones import zone
 
 MAX_BYTES = 1 << 20
 """A file that is larger is refused unread: nobody writes a megabyte of budget by hand."""

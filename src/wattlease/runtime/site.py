@@ -9,8 +9,10 @@ import numpy as np
 from wattlease.core.api import PowerBudget, PowerProfile, check_tree
 from wattlease.core.errors import BudgetError
 from wattlease.core.gpu_models import GPU_MODELS, gpu_model
+from wattlease.core.lease import Member
 from wattlease.core.model import NONE, CardModel, Gpus, Nodes, Scope, Site, StorageUnit
 from wattlease.core.terms import terms_of
+from wattlease.runtime.lease.members import Membership
 from wattlease.runtime.site_words import Group
 
 J_PER_WH = 3600.0
@@ -31,6 +33,15 @@ def site_of(
         gpus=_gpus(groups, models),
         terms=tuple(terms_of(p) for p in profiles),
         storages=tuple(_storages(scopes)),
+    )
+
+
+def membership_of(site: Site) -> Membership:
+    """Every node of the site, at its nameplate and fallback as configured."""
+    nodes = site.nodes
+    return Membership(
+        Member(name=name, fallback_w=float(fallback_w), nameplate_w=float(np.maximum(nameplate_w, fallback_w)))
+        for name, fallback_w, nameplate_w in zip(nodes.id, nodes.fallback_w, nodes.nameplate_w, strict=True)
     )
 
 

@@ -8,6 +8,8 @@ its caps may outlive its agent.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 from wattlease.core.lease import TTL_S
@@ -16,6 +18,31 @@ from wattlease.sim.wiring import Wiring
 
 RENEW_S = 1.0
 SMALL_W = 1e-6
+
+
+class NodeAgents(Protocol):
+    """What the plant asks of whoever keeps its nodes to their grants."""
+
+    cap_w: Floats
+    pending: bool
+
+    def order(self, target_w: Floats, reached: Bools, now_s: float) -> None:
+        """Take the grantor's new wishes."""
+
+    def more(self, nodes: Ints, more_w: Floats, reached: Bools, now_s: float) -> None:
+        """Give these nodes more, for a job that has started on them."""
+
+    def renew(self, reached: Bools, now_s: float) -> None:
+        """Let grants last on."""
+
+    def committed_w(self) -> Floats:
+        """The most that each node may draw, by the ledger."""
+
+    def expiring_s(self, now_s: float) -> Floats:
+        """Times after now at which grants run out."""
+
+    def enforce(self, wanted_w: Floats, busy: Bools, running: Bools, now_s: float) -> Floats:
+        """Caps in force."""
 
 
 class Agents:

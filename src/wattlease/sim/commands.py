@@ -49,13 +49,18 @@ def simulate(
 @click.command()
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes any free port.")
 @click.option(
-    "--speed", type=click.FloatRange(0.1, 100), default=10.0, show_default=True, help="Simulated seconds in a second."
+    "--speed",
+    type=click.FloatRange(0.1, 100),
+    default=1.0,
+    show_default=True,
+    help="Simulated seconds in a second; the agents keep the time of the wall, so that faster makes them look slow.",
 )
 @click.option("--open/--no-open", "opens", default=False, help="Open the page in a browser.")
 def demo(port: int, speed: float, opens: bool) -> None:
     """Show a virtual site under its limit, live, on a page of this machine.
 
-    All hardware is virtual. Lower the limit, start a grid event or a huge job, and watch. Ctrl-C ends it.
+    The GPUs are virtual, the agents that limit them are real processes. Lower the limit, start a grid event or a huge
+    job, and watch. Ctrl-C ends it.
     """
     from wattlease.sim.demo import serve_demo
 

@@ -13,6 +13,7 @@ import click
 from wattlease.runtime.cli import Refusal as CommandRefusal
 from wattlease.runtime.web import Page, serving
 from wattlease.runtime.web_controls import Controls, Refusal
+from wattlease.sim.demo_nodes import nodes_of
 from wattlease.sim.demo_site import DemoSite
 
 PUBLISH_S = 0.5
@@ -80,10 +81,15 @@ async def _serve(port: int, speed: float, opens: bool) -> None:
     loop = asyncio.get_running_loop()
     for ending in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(ending, stop.set)
-    demo = Demo(DemoSite(), speed)
-    async with serving(demo.page, port=port, controls=demo.controls()) as url:
+    site = DemoSite()
+    demo, plant = Demo(site, speed), site.plant
+    async with (
+        serving(demo.page, port=port, controls=demo.controls()) as url,
+        nodes_of(plant.site, plant.wiring, float(plant.site.scopes[0].budget.spec.limit_watts)) as site.nodes,
+    ):
         click.echo(
-            f"{url}  a virtual site at {speed:g} times the speed of time; all hardware is virtual. Ctrl-C ends it."
+            f"{url}  a virtual site of {len(site.nodes.states)} nodes, each with a real agent on virtual GPUs, "
+            f"at {speed:g} times the speed of time. Ctrl-C ends it."
         )
         if opens:
             webbrowser.open(url)

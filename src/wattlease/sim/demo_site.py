@@ -10,16 +10,20 @@ from typing import Any, get_args
 import numpy as np
 
 from wattlease.core import explain
+from wattlease.core.actions import Plan
 from wattlease.core.api import PowerBudget
 from wattlease.core.api_profile import WorkKind
 from wattlease.core.decide import decide
 from wattlease.core.errors import WattleaseError
 from wattlease.core.memory import FRESH, Memory
-from wattlease.core.model import NONE
+from wattlease.core.model import NONE, Snapshot
 from wattlease.runtime.files import load
 from wattlease.runtime.showing import Showing
+from wattlease.runtime.showing_time import storage_w
 from wattlease.runtime.view import SiteView
 from wattlease.runtime.web_controls import Refusal
+from wattlease.sim.agents import Agents
+from wattlease.sim.demo_nodes import DemoAgents, DemoNodes
 from wattlease.sim.plant import Plant
 from wattlease.sim.scenario import Scenario
 from wattlease.sim.scenario_work import JobSpec
@@ -38,6 +42,7 @@ class DemoSite:
     """Ticks the virtual site; not safe for two threads at once: `sim.demo` holds a lock around every call."""
 
     def __init__(self) -> None:
+        self.nodes: DemoNodes | None = None
         with as_file(files("wattlease.sim") / "static" / "demo.yaml") as path:
             self.written = load(path, Scenario)
         self.reset()
@@ -51,6 +56,7 @@ class DemoSite:
         self.showing = Showing()
         self.events = 0
         self.shown_s = -np.inf
+        self.handed_over = False
         self.view = self.advance(1)
 
     @property
@@ -80,7 +86,22 @@ class DemoSite:
                 self.shown_s = snapshot.now_s
             self.plant.act(plan)
             self.plant.advance(self.scenario.tick_seconds)
+            if self.nodes:
+                self._keep_up(self.nodes, snapshot, plan)
         return self.view
+
+    def _keep_up(self, nodes: DemoNodes, snapshot: Snapshot, plan: Plan) -> None:
+        """Let the real agents know what was drawn and what may be; they take over once they stand where the plant's
+        own agents do."""
+        nodes.limit_w = plan.scopes[0].limit_w + max(storage_w(snapshot), 0.0)
+        nodes.draw_w = self.plant.cards.draw_w
+        if self.handed_over or not isinstance(self.plant.agents, Agents):
+            return
+        nodes.target_w, nodes.caps_w = self.plant.agents.held_w, self.plant.agents.cap_w
+        if not self.behind and nodes.ready():
+            self.plant.agents = DemoAgents(nodes)
+            self.handed_over = True
+            self._tell("agents", f"{len(nodes.states)} agents hold the nodes' limits from here on")
 
     def set_limit(self, limit_w: float) -> Refusal | None:
         """Hold the site under another limit from now on."""

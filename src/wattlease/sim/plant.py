@@ -15,7 +15,7 @@ from wattlease.core.actions import Charge, Discharge, Downsize, Hold, Pause, Pla
 from wattlease.core.api import PowerBudget
 from wattlease.core.errors import BudgetError
 from wattlease.core.model import Bools, Floats, JobState, Prices, Snapshot
-from wattlease.sim.agents import Agents
+from wattlease.sim.agents import Agents, NodeAgents
 from wattlease.sim.arrivals import Entry, arriving, entry_of, written
 from wattlease.sim.battery import Batteries
 from wattlease.sim.cards import Cards, Load
@@ -126,7 +126,6 @@ class Plant:
         self.cards = Cards(self.rng_cards, s.step_seconds, self.wiring.idle_w, s.noise.fast_percent / 100)
         self.batteries = Batteries(site.storages, s.initial_charge_percent / 100, s.storage_reversion_seconds)
         self.passage = passage_of(site, self.wiring, s.losses)
-        self.agents = Agents(site, self.wiring, self.now_s)
         self.everywhere = np.ones(len(site.nodes.id), dtype=bool)
         self.series = tuple((c, k) for c in self.wiring.clusters for k in KINDS)
         meters = meters_of(site)
@@ -135,6 +134,8 @@ class Plant:
 
     def _begin(self) -> None:
         """Jobs that ran before the scenario began have run for long, under the nameplate's grant and without caps."""
+        agents = Agents(self.site, self.wiring, self.now_s)
+        self.agents: NodeAgents = agents
         for job, entry in enumerate(self.work.entries):
             if entry.running:
                 if not self.placement.put(job, entry.gpus, self.wiring.clusters.index(entry.cluster)):
@@ -144,7 +145,7 @@ class Plant:
         self._relay()
         busy = np.zeros(len(self.site.nodes.id), dtype=bool)
         busy[self.site.gpus.node[self.layout.busy]] = True
-        self.agents.assume(busy, self.now_s)
+        agents.assume(busy, self.now_s)
         load = self._load(np.array([self.now_s]), 0.0)
         self.cards.settle(load, self._enforce(), self.curves)
         node_w = self.passage.node_w(self.cards.draw_w[None, :])

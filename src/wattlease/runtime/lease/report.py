@@ -18,7 +18,10 @@ CARDS_MAX = 64
 
 
 class Share(Word):
-    """A job's part of a card: 1 for a whole one; `estimated` where a card's draw was split (MIG, time slices)."""
+    """A job's part of a card: 1 for a whole one; `estimated` where a card's draw was split (MIG, time slices).
+
+    A name in parentheses is no job's: `(idle)` is the part that nobody holds.
+    """
 
     job: Name
     share_frac: Whole
@@ -82,5 +85,3 @@ class Reply(Word):
 
     answer: Answer
     hints: tuple[Hint, ...] = Field(default=(), max_length=1024)
-
-

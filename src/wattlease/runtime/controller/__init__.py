@@ -1,0 +1,1 @@
+"""The loop of a cluster's controller: observe, decide, act, report; here for nodes that no scheduler looks after."""

@@ -1,0 +1,91 @@
+"""From a plan to what each node should be granted, and to the sentences for its jobs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wattlease.core import explain
+from wattlease.core.actions import Plan
+from wattlease.core.lease import Target
+from wattlease.core.model import NONE, Bools, Floats, Site, Snapshot
+from wattlease.core.outcome import gpu_caps
+from wattlease.runtime.lease.report import Hint
+from wattlease.runtime.site_words import Group
+
+
+class NodeWatts:
+    """What a node draws when its cards draw so much, by what was written of its group."""
+
+    def __init__(self, groups: tuple[Group, ...]) -> None:
+        count = [g.nodes for g in groups]
+        self._floor_w = np.repeat([float(g.overhead.floor_watts) for g in groups], count)
+        self._per_it_frac = np.repeat([g.overhead.per_it_percent / 100.0 for g in groups], count)
+
+    def of(self, cards_w: Floats) -> Floats:
+        """Watts of each node, from the sum over its cards."""
+        return self._floor_w + (1.0 + self._per_it_frac) * cards_w
+
+
+def targets(snapshot: Snapshot, plan: Plan, node_watts: NodeWatts) -> dict[str, Target]:
+    """What the plan would grant each node: its cards' limits, and what the node draws beside them.
+
+    What a lower scope still has out is not raised elsewhere below it: a ledger looks at the site's sum alone, so
+    raises within a hall or a rack wait here until the hall or rack has room for them.
+    """
+    site, nodes = snapshot.site, len(snapshot.site.nodes.id)
+    caps_w = gpu_caps(snapshot, plan.cap_w, plan.spare_frac)
+    wanted_w = node_watts.of(np.bincount(site.gpus.node, caps_w, nodes).astype(float))
+    given_w = _within_scopes(snapshot, plan, wanted_w)
+    first = np.searchsorted(site.gpus.node, np.arange(nodes + 1))
+    return {
+        name: Target(float(given_w[n]), tuple(caps_w[first[n] : first[n + 1]].tolist()))
+        for n, name in enumerate(site.nodes.id)
+    }
+
+
+def _within_scopes(snapshot: Snapshot, plan: Plan, wanted_w: Floats) -> Floats:
+    """The nodes' watts, with raises cut to the room that each lower scope has beside all that is out in it."""
+    out_w = snapshot.nodes.granted_w
+    given_w = wanted_w.copy()
+    for s, scope in enumerate(snapshot.site.scopes):
+        if scope.parent != NONE:
+            here = _below(snapshot.site, s)
+            room_w = max(plan.scopes[s].limit_w - float(np.maximum(out_w, 0.0)[here].sum()), 0.0)
+            raises_w = np.where(here, np.maximum(given_w - out_w, 0.0), 0.0)
+            share = min(1.0, room_w / float(raises_w.sum())) if raises_w.any() else 1.0
+            given_w = given_w - (1.0 - share) * raises_w
+    return given_w
+
+
+def _below(site: Site, s: int) -> Bools:
+    """The nodes that draw through this scope."""
+    inside = np.arange(len(site.scopes)) == s
+    for child in range(s + 1, len(site.scopes)):  # parents come before their children
+        parent = site.scopes[child].parent
+        inside[child] |= parent != NONE and inside[parent]
+    found: Bools = inside[site.nodes.scope]
+    return found
+
+
+def hints(snapshot: Snapshot, plan: Plan) -> dict[str, tuple[Hint, ...]]:
+    """By node, what the jobs on it are told: how fast they may go, and why."""
+    site, jobs = snapshot.site, snapshot.jobs
+    root = plan.scopes[0]
+    told = [
+        Hint(job=name, speed_frac=_round(plan.speed_frac[j]), why=_why(float(plan.cap_w[j]), root.text))
+        for j, name in enumerate(jobs.id)
+    ]
+    on = sorted({(int(n), int(j)) for n, j in zip(site.gpus.node, snapshot.gpus.job, strict=True) if j != NONE})
+    found: dict[str, list[Hint]] = {name: [] for name in site.nodes.id}
+    for n, j in on:
+        found[site.nodes.id[n]].append(told[j])
+    return {name: tuple(of_node) for name, of_node in found.items()}
+
+
+def _round(speed_frac: float) -> float:
+    """To a percent: a hint that moves with every tick would wake every node."""
+    return round(float(np.clip(speed_frac, 0.0, 1.0)), 2)
+
+
+def _why(cap_w: float, text: str) -> str:
+    return f"{explain.watts(round(cap_w, -1))} a card under {text}"

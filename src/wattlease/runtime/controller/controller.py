@@ -1,0 +1,114 @@
+"""One controller of nodes: hears agents, decides each second, and lets the ledger grant what the plan wishes.
+
+The decision runs beside the event loop: a renewal never waits for it. A controller that does not lead goes on
+observing nothing and deciding nothing; when it comes to lead, its memory begins anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+
+from wattlease.core.actions import Plan
+from wattlease.core.decide import decide
+from wattlease.core.lease import Refused
+from wattlease.core.memory import FRESH, Memory
+from wattlease.core.model import Snapshot
+from wattlease.runtime.controller.act import NodeWatts, hints, targets
+from wattlease.runtime.controller.observe import Observer
+from wattlease.runtime.controller.settings import ControllerSettings
+from wattlease.runtime.lease.clock import Now, steady_s
+from wattlease.runtime.lease.grantor import Grantor
+from wattlease.runtime.lease.said import Said
+from wattlease.runtime.lease.store import RosterStore
+from wattlease.runtime.lease.terms import GrantTerms
+from wattlease.runtime.record import Recorder
+from wattlease.runtime.showing import Showing
+from wattlease.runtime.site import membership_of
+from wattlease.runtime.web import Page
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """What one tick knew, decided, and remembered from before and for after."""
+
+    snapshot: Snapshot
+    plan: Plan
+    before: Memory
+    after: Memory
+
+
+class Controller:
+    """The loop and what it speaks to: the grantor for agents, the page for people, the record for replays."""
+
+    def __init__(
+        self, settings: ControllerSettings, store: RosterStore, recorder: Recorder | None = None, now: Now = steady_s
+    ) -> None:
+        self.page = Page()
+        self._recorder, self._now = recorder, now
+        self._said = Said(log)
+        self._take(settings)
+        self.grantor = Grantor(terms_of(settings), membership_of(self._observer.site), store, now)
+
+    def _take(self, settings: ControllerSettings) -> None:
+        self.settings = settings
+        self._observer = Observer(settings)
+        self._node_watts = NodeWatts(settings.groups)
+        self._showing = Showing()
+        self._memory = FRESH
+
+    def change(self, settings: ControllerSettings) -> None:
+        """Hold to other budgets from the next tick on; guarantees and the length of grants change at a restart."""
+        memory, showing = self._memory, self._showing
+        self._take(settings)
+        self._memory, self._showing = memory, showing
+        self.grantor.change(membership_of(self._observer.site))
+
+    async def run(self) -> None:
+        """Decide every tick until cancelled; while another leads, wait."""
+        while True:
+            begun_s = self._now()
+            if self.grantor.leads():
+                await self._tick()
+            else:
+                self._memory = FRESH
+            await asyncio.sleep(max(self.settings.tick_seconds - (self._now() - begun_s), 0.0))
+
+    async def _tick(self) -> None:
+        ledger = self.grantor.ledger
+        if ledger is None:
+            return
+        snapshot = self._observer.snapshot(self.grantor.reports, ledger, self._now(), time.time())
+        before = self._memory
+        plan, after = await asyncio.to_thread(decide, snapshot, before)
+        self._memory = after
+        self._act(snapshot, plan)
+        await self._report(Tick(snapshot, plan, before, after))
+
+    def _act(self, snapshot: Snapshot, plan: Plan) -> None:
+        missing_w = self.grantor.plan(targets(snapshot, plan, self._node_watts), plan.scopes[0].limit_w)
+        if isinstance(missing_w, Refused):
+            return
+        if missing_w > 0.0:
+            text = f"{missing_w:.0f} W of fallbacks and silent nodes do not fit under {plan.scopes[0].limit_w:.0f} W"
+            self._said.once(logging.ERROR, "limit cannot be held", text)
+        else:
+            self._said.forget("limit cannot be held")
+        for node, told in hints(snapshot, plan).items():
+            self.grantor.set_hints(node, told)
+
+    async def _report(self, tick: Tick) -> None:
+        if self._recorder:
+            await asyncio.to_thread(self._recorder.write, tick.snapshot, tick.plan, tick.before)
+        self._showing.note(tick.snapshot, tick.plan, tick.after)
+        self.page.publish(self._showing.view(tick.snapshot, tick.plan, tick.before, tick.after))
+
+
+def terms_of(settings: ControllerSettings) -> GrantTerms:
+    """What the ledger holds to."""
+    root = next(b for b in settings.budgets if b.spec.parent is None)
+    return GrantTerms(guaranteed_w=float(root.spec.assured_watts), ttl_s=settings.grant_seconds)

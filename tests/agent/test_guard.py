@@ -1,0 +1,125 @@
+"""The laws of the fast guard, alone and against a node whose draw does not keep to its limits."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wattlease.agent.guard import CALM_S, LETS_GO_FRAC_PER_S, WINDOWS, Draws, Guard, guarded
+
+means = st.one_of(st.none(), st.floats(0.0, 10_000.0))
+guards = st.builds(
+    Guard,
+    off_w=st.floats(0.0, 3000.0),
+    cut_s=st.floats(0.0, 90.0),
+    over_s=st.floats(0.0, 90.0),
+    now_s=st.floats(90.0, 100.0),
+)
+STEP_S = 0.2
+
+
+@given(guards, means, means, st.floats(500.0, 9000.0))
+def test_nothing_is_cut_without_a_mean_above_what_is_allowed(
+    guard: Guard, fast_w: float | None, slow_w: float | None, allowed_w: float
+) -> None:
+    after = guarded(guard, 100.0, (fast_w, slow_w), allowed_w)
+    if max(fast_w or 0.0, slow_w or 0.0) <= allowed_w:
+        assert after.off_w <= guard.off_w
+        assert after.cuts == guard.cuts
+
+
+@given(guards, means, means, st.floats(500.0, 9000.0), st.floats(0.0, 1.0))
+def test_a_cut_takes_at_least_the_excess_and_never_more_than_all(
+    guard: Guard, fast_w: float | None, slow_w: float | None, allowed_w: float, gives_frac: float
+) -> None:
+    after = guarded(guard, 100.0, (fast_w, slow_w), allowed_w, gives_frac)
+    assert 0.0 <= after.off_w <= max(guard.off_w, allowed_w)
+    if after.cuts > guard.cuts:
+        excess_w = max(mean_w for mean_w in (fast_w, slow_w) if mean_w is not None) - allowed_w
+        assert after.off_w >= min(guard.off_w + excess_w / 4, allowed_w) or excess_w <= 0
+        assert after.cut_s == 100.0
+
+
+@given(guards, means, means, st.floats(500.0, 9000.0))
+def test_what_was_taken_comes_back_slowly_and_only_into_room(
+    guard: Guard, fast_w: float | None, slow_w: float | None, allowed_w: float
+) -> None:
+    after = guarded(guard, 100.0, (fast_w, slow_w), allowed_w)
+    back_w = guard.off_w - after.off_w
+    if back_w > 0.0:
+        known_w = [mean_w for mean_w in (fast_w, slow_w) if mean_w is not None]
+        assert known_w
+        assert max(known_w) + back_w <= allowed_w + 1e-6
+        assert back_w <= LETS_GO_FRAC_PER_S * allowed_w * (100.0 - (guard.now_s or 0.0)) + 1e-9
+        assert 100.0 - guard.over_s >= CALM_S
+
+
+def test_a_burst_shorter_than_its_window_s_mean_cuts_nothing() -> None:
+    """43 % over for a tenth of a second, once in ten, is the largest overshoot measured: 4.3 % of a second."""
+    draws, guard = Draws(), Guard()
+    for tick in range(120):
+        now_s = tick * 0.1
+        draws.add(now_s, 1000.0 * (1.43 if tick == 60 else 0.99), None, 1000.0)
+        spans = [draws.mean_w(span_s) if now_s >= span_s else None for span_s, _ in WINDOWS]
+        guard = guarded(guard, now_s, spans, 1000.0)
+    assert guard.cuts == 0
+
+
+@given(st.floats(0.01, 0.4), st.floats(0.5, 1.0))
+def test_a_node_that_draws_past_its_limits_is_brought_under_its_grant(past_frac: float, gives: float) -> None:
+    """The draw follows what is allowed to the cards, times an error that the node's model of itself does not know."""
+    allowed_w, guard, draws, over_s = 5000.0, Guard(), Draws(), 0.0
+    for tick in range(300):
+        now_s = tick * STEP_S
+        draw_w = (allowed_w - gives * guard.off_w) * (1.0 + past_frac)
+        over_s += STEP_S * (draw_w > allowed_w * 1.006)
+        draws.add(now_s, draw_w, None, allowed_w)
+        begins_s = max(0.0, guard.cut_s)
+        spans = [draws.mean_w(span_s) if now_s - begins_s >= span_s else None for span_s, _ in WINDOWS]
+        guard = guarded(guard, now_s, spans, allowed_w, gives)
+    assert (allowed_w - gives * guard.off_w) * (1.0 + past_frac) <= allowed_w * 1.006
+    assert over_s <= 35.0
+
+
+def test_the_energy_counter_tells_the_mean_where_it_moves() -> None:
+    draws = Draws()
+    for tick in range(11):
+        draws.add(tick * 0.1, 900.0 if tick % 2 else 100.0, 400.0 * tick * 0.1, 700.0)
+    assert draws.mean_w(1.0) == pytest.approx(400.0)
+
+
+@pytest.mark.parametrize("energy_j", [None, 77.0])
+def test_a_frozen_or_missing_counter_leaves_the_samples(energy_j: float | None) -> None:
+    draws = Draws()
+    for tick in range(11):
+        draws.add(tick * 0.1, 500.0, energy_j, 700.0)
+    assert draws.mean_w(1.0) == pytest.approx(500.0)
+
+
+def test_a_counter_that_began_anew_is_not_believed() -> None:
+    draws = Draws()
+    for tick in range(11):
+        draws.add(tick * 0.1, 500.0, 1e6 + 50.0 * tick if tick < 6 else 5.0 * tick, 700.0)
+    assert draws.mean_w(1.0) == pytest.approx(500.0)
+
+
+def test_a_card_without_a_reading_draws_the_most_it_may() -> None:
+    draws = Draws()
+    draws.add(0.0, None, None, 650.0)
+    assert draws.mean_w(1.0) == 650.0
+
+
+def test_a_window_is_never_shorter_than_it_says_though_samples_are_few() -> None:
+    """At uneven half seconds a counter that moves in steps must not pass for a burst."""
+    draws = Draws()
+    for at_s, energy_j in ((0.0, 0.0), (0.4, 160.0), (0.95, 390.0), (1.45, 650.0)):
+        draws.add(at_s, 400.0, energy_j, 700.0)
+    assert draws.mean_w(1.0) == pytest.approx((650.0 - 160.0) / 1.05)
+
+
+def test_samples_are_kept_as_long_as_the_longest_window_only() -> None:
+    draws = Draws()
+    for tick in range(1000):
+        draws.add(tick * 0.1, 1.0, None, 1.0)
+    assert len(draws.samples) == 101
