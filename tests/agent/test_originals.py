@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-
-import pytest
 
 from wattlease.agent.cards import Card
 from wattlease.agent.originals import Original, Originals
@@ -45,23 +44,26 @@ def test_a_place_that_cannot_be_written_is_told_and_nothing_is_kept(tmp_path: Pa
     assert not originals.kept
 
 
-@pytest.fixture
+@contextmanager
 def no_room() -> Iterator[None]:
-    """No file of this process may hold a byte, as on a full disk."""
+    """No file of this process may hold a byte, as on a full disk; the test's own output neither, so it is brief."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_leaves_what_was_there(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path) -> None:
     path = tmp_path / "originals.json"
     Originals(path).keep({"GPU-0": FIRST})
     before = path.read_bytes()
     originals = Originals(path)
-    request.getfixturevalue("no_room")
-    assert originals.keep({"GPU-0": FIRST}) is None  # nothing new to save
-    assert originals.keep({"GPU-1": FIRST}) is not None
+    with no_room():
+        again, new = originals.keep({"GPU-0": FIRST}), originals.keep({"GPU-1": FIRST})
+    assert again is None  # nothing new to save
+    assert new is not None
     assert path.read_bytes() == before
     assert set(originals.kept) == {"GPU-0"}
 

@@ -35,6 +35,9 @@ from wattlease.runtime.lease.clock import steady_s
 
 PULSE_S = 1.0
 STOP_S = 3.0
+LAST_S = 5
+"""Past this the kernel ends a process in which not even a thread can run any more."""
+
 BLIND_S = 0.5
 """A driver that does not tell its cards is asked again after this long."""
 
@@ -153,6 +156,8 @@ def _end_anyway() -> None:
     last = Timer(STOP_S, os._exit, (0,))
     last.daemon = True
     last.start()
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(LAST_S)
 
 
 async def until_told_to_stop(work: Callable[[], Awaitable[None]]) -> None:
