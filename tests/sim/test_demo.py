@@ -9,6 +9,8 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,8 +48,13 @@ class Running:
 
 def agents() -> set[str]:
     """Process ids of demos' agents on this machine."""
-    listed = subprocess.run(["pgrep", "-f", "agent --config .*wattlease-demo-"], capture_output=True, text=True)
-    return set(listed.stdout.split())
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended meanwhile
+            command = (process / "cmdline").read_bytes()
+            if b"wattlease-demo-" in command and b"agent" in command:
+                found.add(process.name)
+    return found
 
 
 @pytest.fixture(scope="module")
