@@ -41,6 +41,14 @@ def test_a_cut_takes_at_least_the_excess_and_never_more_than_all(
         assert after.cut_s == 100.0
 
 
+@given(guards, means, means, st.floats(500.0, 9000.0), st.floats(0.0, 9000.0))
+def test_nothing_is_taken_off_that_the_cards_cannot_give(
+    guard: Guard, fast_w: float | None, slow_w: float | None, allowed_w: float, least_w: float
+) -> None:
+    after = guarded(guard, 100.0, (fast_w, slow_w), allowed_w, least_w=least_w)
+    assert after.off_w <= max(guard.off_w, allowed_w - least_w, 0.0)
+
+
 @given(guards, means, means, st.floats(500.0, 9000.0))
 def test_what_was_taken_comes_back_slowly_and_only_into_room(
     guard: Guard, fast_w: float | None, slow_w: float | None, allowed_w: float

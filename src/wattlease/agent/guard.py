@@ -44,16 +44,24 @@ class Guard:
 
 
 def guarded(
-    guard: Guard, now_s: float, means_w: Iterable[float | None], allowed_w: float, gives_frac: float = 1.0
+    guard: Guard,
+    now_s: float,
+    means_w: Iterable[float | None],
+    allowed_w: float,
+    gives_frac: float = 1.0,
+    least_w: float = 0.0,
 ) -> Guard:
     """One step. `means_w` are the node's mean draw over each of `WINDOWS`, `None` where one has not filled since the
-    last cut; `gives_frac` is the part of what the cards can give that sits on cards drawing near their limits."""
+    last cut; `gives_frac` is the part of what the cards can give that sits on cards drawing near their limits;
+    `least_w` is what the node may draw with every card as low as it goes: no more than down to there is taken, for what
+    nobody gave would have to come back at the ramp all the same."""
     known_w = [(mean_w, frac) for mean_w, (_, frac) in zip(means_w, WINDOWS, strict=True) if mean_w is not None]
     most_w = max((mean_w for mean_w, _ in known_w), default=allowed_w)
     over_s = now_s if most_w > allowed_w else guard.over_s
     cut_w = max((mean_w - allowed_w for mean_w, frac in known_w if mean_w > allowed_w * (1.0 + frac)), default=0.0)
     if cut_w > 0.0:
-        off_w = min(guard.off_w + cut_w / max(gives_frac, GIVES_MIN_FRAC), max(guard.off_w, allowed_w))
+        most_off_w = max(guard.off_w, allowed_w - least_w, 0.0)
+        off_w = min(guard.off_w + cut_w / max(gives_frac, GIVES_MIN_FRAC), most_off_w)
         return Guard(off_w, now_s, over_s, now_s, guard.cuts + 1)
     step_s = 0.0 if guard.now_s is None else max(0.0, now_s - guard.now_s)
     ramp_w = LETS_GO_FRAC_PER_S * allowed_w * step_s if now_s - over_s >= CALM_S else 0.0

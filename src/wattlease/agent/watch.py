@@ -48,7 +48,9 @@ class Watch:
             else None
             for span_s, _ in WINDOWS
         ]
-        self.guard = guarded(self.guard, now_s, means_w, allowed_w, gives_frac(roster.standings.values()))
+        cards = roster.standings.values()
+        least_w = self._overhead.node_w(fsum(card.floor_w if card.answers else card.most_w for card in cards))
+        self.guard = guarded(self.guard, now_s, means_w, allowed_w, gives_frac(cards), least_w)
         return self.guard.cuts > cuts
 
     def _note_allowed(self, now_s: float, allowed_w: float) -> None:
