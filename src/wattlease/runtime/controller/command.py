@@ -2,43 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import signal
-import socket
-import uuid
-from contextlib import AsyncExitStack
 from pathlib import Path
 
 import click
-from prometheus_client import CollectorRegistry
-
-from wattlease.core.errors import WattleaseError
-from wattlease.runtime.cli import Refusal
-from wattlease.runtime.controller.controller import Controller
-from wattlease.runtime.controller.settings import ControllerSettings, Listen
-from wattlease.runtime.files import load
-from wattlease.runtime.lease.clock import steady_s
-from wattlease.runtime.lease.folder_leadership import FolderLeadership
-from wattlease.runtime.lease.identity import Identity
-from wattlease.runtime.lease.identity_certificate import ClientCertificates
-from wattlease.runtime.lease.identity_secret import SharedSecret
-from wattlease.runtime.lease.leadership import lead
-from wattlease.runtime.lease.service import LeaseService
-from wattlease.runtime.lease.service import serving as serving_lease
-from wattlease.runtime.lease.service_metrics import LeaseMetrics
-from wattlease.runtime.lease.store import StateFolder
-from wattlease.runtime.lease.tls import ServerTls, TlsFiles
-from wattlease.runtime.record import Recorder
-from wattlease.runtime.web import serving as serving_page
-
-LOOK_S = 0.5
-"""How often the file is looked at for a change."""
-
-SEGMENT_BYTES, SEGMENT_S = 64 * 1024 * 1024, 86_400.0
-"""A record begins a new file after this much, or a day."""
-
-log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -49,89 +15,6 @@ def controller(path: Path) -> None:
     A change of the file's budgets is taken up within a second; one with a mistake is told and changes nothing. A
     second controller on the same state folder stands by and takes over.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    settings = load(path, ControllerSettings)
-    try:
-        asyncio.run(_run(path, settings))
-    except (OSError, ValueError) as error:
-        raise Refusal(f"{path}: {error}") from error
+    from wattlease.runtime.controller.process import hold  # what it works with is heavy, and --help needs none of it
 
-
-async def _run(path: Path, settings: ControllerSettings) -> None:
-    stop = asyncio.Event()
-    for ending in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(ending, stop.set)
-    async with AsyncExitStack() as stack:
-        control = await _listening(stack, settings)
-        folder = StateFolder(Path(settings.state_folder))
-        leadership = FolderLeadership(folder, f"{socket.gethostname()}-{uuid.uuid4()}", steady_s)
-        tasks = [
-            asyncio.create_task(lead(control.grantor, leadership, steady_s)),
-            asyncio.create_task(control.run()),
-            asyncio.create_task(_follow(path, control)),
-            asyncio.create_task(stop.wait()),
-        ]
-        done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in rest:
-            task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
-        for task in done:
-            task.result()
-
-
-async def _listening(stack: AsyncExitStack, settings: ControllerSettings) -> Controller:
-    """The controller with its lease service and its page, both at their ports."""
-    state = Path(settings.state_folder)
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    control = Controller(settings, StateFolder(state), _recorder(settings))
-    identity, tls = _callers(settings.listen)
-    service = LeaseService(control.grantor, identity)
-    where = settings.listen
-    address = await stack.enter_async_context(serving_lease(service, identity, where.host, where.port, tls))
-    metrics = CollectorRegistry()
-    metrics.register(LeaseMetrics(control.grantor, service.refusals))
-    shown = settings.page
-    page = await stack.enter_async_context(
-        serving_page(control.page, shown.host, shown.port, names=shown.names, registry=metrics)
-    )
-    click.echo(f"leases at {address}, page at {page}. Ctrl-C ends it; the nodes' grants then run out.")
-    return control
-
-
-def _recorder(settings: ControllerSettings) -> Recorder | None:
-    if settings.record_folder is None:
-        return None
-    newest = Path(settings.record_folder) / "record.jsonl"
-    return Recorder(newest, segment_bytes=SEGMENT_BYTES, segment_s=SEGMENT_S)
-
-
-def _callers(listen: Listen) -> tuple[Identity, ServerTls | None]:
-    """How callers are known: by certificate, or on this machine by the secret."""
-    if listen.secret_file is not None:
-        return SharedSecret(Path(listen.secret_file).read_bytes().strip()), None
-    files = TlsFiles(*(Path(str(name)) for name in (listen.authority, listen.certificate, listen.key)))
-    return ClientCertificates(), ServerTls(files)
-
-
-async def _follow(path: Path, control: Controller) -> None:
-    """Take up a change of the file; a mistake in it is told and changes nothing."""
-    seen = _stamp(path)
-    while True:
-        await asyncio.sleep(LOOK_S)
-        stamp = _stamp(path)
-        if stamp == seen or stamp is None:
-            continue
-        seen = stamp
-        try:
-            control.change(load(path, ControllerSettings))
-            log.info("settings taken up: %s", path)
-        except WattleaseError as mistake:
-            log.error("settings refused, the old ones hold: %s", mistake)
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        stat = path.stat()
-    except OSError:
-        return None
-    return stat.st_ino, stat.st_mtime_ns, stat.st_size
+    hold(path)
