@@ -17,6 +17,7 @@ from wattlease.core.decide import decide
 from wattlease.core.lease import Grant, Holder
 from wattlease.runtime.controller.controller import Controller
 from wattlease.runtime.controller.settings import ControllerSettings
+from wattlease.runtime.controller.work import BareWork
 from wattlease.runtime.lease.client import Duties, LeaseClient
 from wattlease.runtime.lease.grantors import Grantors
 from wattlease.runtime.lease.identity_secret import SharedSecret
@@ -85,6 +86,10 @@ class Node:
         self.hints = hints
 
 
+def controlled(folder: Path, told: ControllerSettings, recorder: Recorder | None = None) -> Controller:
+    return Controller(told, StateFolder(folder), BareWork(told.profiles), recorder=recorder)
+
+
 @asynccontextmanager
 async def run(control: Controller, *nodes: Node) -> AsyncIterator[None]:
     """The controller leads and the nodes renew while the block runs."""
@@ -120,7 +125,7 @@ def pair() -> tuple[Node, Node]:
 
 async def test_nodes_get_watts_up_to_the_limit_and_never_more(tmp_path: Path) -> None:
     one, two = pair()
-    async with run(Controller(settings(tmp_path), StateFolder(tmp_path)), one, two):
+    async with run(controlled(tmp_path, settings(tmp_path)), one, two):
         await until(lambda: one.in_force_w + two.in_force_w > 3400.0)
         for _ in range(40):
             assert one.in_force_w + two.in_force_w <= 3600.0
@@ -129,7 +134,7 @@ async def test_nodes_get_watts_up_to_the_limit_and_never_more(tmp_path: Path) ->
 
 async def test_a_limit_that_falls_in_the_file_falls_on_the_nodes(tmp_path: Path) -> None:
     one, two = pair()
-    control = Controller(settings(tmp_path), StateFolder(tmp_path))
+    control = controlled(tmp_path, settings(tmp_path))
     async with run(control, one, two):
         await until(lambda: one.in_force_w + two.in_force_w > 3400.0)
         control.change(settings(tmp_path, limit_w=2600))
@@ -139,7 +144,7 @@ async def test_a_limit_that_falls_in_the_file_falls_on_the_nodes(tmp_path: Path)
 
 async def test_a_node_never_heard_counts_at_its_nameplate_and_the_other_keeps_to_its_fallback(tmp_path: Path) -> None:
     one, _ = pair()
-    control = Controller(settings(tmp_path, limit_w=2600, grantSeconds=2.0), StateFolder(tmp_path))
+    control = controlled(tmp_path, settings(tmp_path, limit_w=2600, grantSeconds=2.0))
     async with run(control, one):
         await asyncio.sleep(3.0)
         assert one.in_force_w == pytest.approx(640.0)  # the fallback: 200 W and four cards at 100 W with their share
@@ -148,7 +153,7 @@ async def test_a_node_never_heard_counts_at_its_nameplate_and_the_other_keeps_to
 async def test_watts_that_an_idle_node_leaves_go_to_the_one_that_works(tmp_path: Path) -> None:
     one, two = pair()
     two.wants_w = 60.0
-    async with run(Controller(settings(tmp_path, limit_w=2600), StateFolder(tmp_path)), one, two):
+    async with run(controlled(tmp_path, settings(tmp_path, limit_w=2600)), one, two):
         await until(lambda: one.in_force_w > 1700.0)
         assert one.in_force_w + two.in_force_w <= 2600.0
 
@@ -160,7 +165,7 @@ async def test_a_job_is_steered_by_the_profile_of_its_name(tmp_path: Path) -> No
         {"metadata": {"name": "chat"}, "spec": {"selector": {"names": ["*/chat-*"]}, "protected": True}},
         {"metadata": {"name": "train"}, "spec": {"selector": {"names": ["*/train-*"]}, "maxSlowdownPercent": 60}},
     ]
-    control = Controller(settings(tmp_path, limit_w=2900, profiles=profiles), StateFolder(tmp_path))
+    control = controlled(tmp_path, settings(tmp_path, limit_w=2900, profiles=profiles))
     async with run(control, one, two):
         await until(lambda: min(one.caps_w) >= 385.0 and max(two.caps_w) < 300.0)
         assert {hint.job for hint in two.hints} == {"team/train-1"}
@@ -172,7 +177,7 @@ async def test_a_rack_is_held_as_well_as_the_hall(tmp_path: Path) -> None:
     rack = {"metadata": {"name": "rack"}, "spec": {"parent": "hall", "limitWatts": 1300, "guaranteedWatts": 700}}
     first, second = ({**base["groups"][0], "name": f"g{i}", "nodes": 1, "nodeNames": [f"gpu-000{i}"]} for i in (1, 2))
     groups = [{**first, "budget": "rack"}, second]
-    control = Controller(settings(tmp_path, groups=groups, budgets=[*base["budgets"], rack]), StateFolder(tmp_path))
+    control = controlled(tmp_path, settings(tmp_path, groups=groups, budgets=[*base["budgets"], rack]))
     async with run(control, one, two):
         await until(lambda: two.in_force_w > 1900.0)
         for _ in range(20):
@@ -182,7 +187,7 @@ async def test_a_rack_is_held_as_well_as_the_hall(tmp_path: Path) -> None:
 
 async def test_what_was_recorded_is_decided_again(tmp_path: Path) -> None:
     record = tmp_path / "record.jsonl"
-    control = Controller(settings(tmp_path), StateFolder(tmp_path), Recorder(record))
+    control = controlled(tmp_path, settings(tmp_path), Recorder(record))
     async with run(control, *pair()):
         await until(lambda: control.page.sequence >= 3)
     seen: list[object] = []
@@ -203,7 +208,14 @@ def test_a_mistake_in_the_settings_is_told(tmp_path: Path, change: dict[str, Any
         settings(tmp_path, **change)
 
 
-def test_a_budget_that_wants_a_meter_is_refused_since_nobody_here_reads_one(tmp_path: Path) -> None:
-    spec = {"limitWatts": 3600, "meters": [{"name": "feed", "kind": "Virtual"}]}
-    with pytest.raises(ValidationError, match="reads no meter"):
-        settings(tmp_path, budgets=[{"metadata": {"name": "hall"}, "spec": spec}])
+async def test_in_shadow_nothing_is_held_back_and_the_page_says_what_would_be(tmp_path: Path) -> None:
+    one, two = pair()
+    spec = {"limitWatts": 2600, "guaranteedWatts": 1600, "mode": "Shadow"}
+    told = settings(tmp_path, budgets=[{"metadata": {"name": "hall"}, "spec": spec}])
+    control = controlled(tmp_path, told)
+    async with run(control, one, two):
+        await until(lambda: min(one.caps_w + two.caps_w) >= 395.0)
+        await until(lambda: control.page.view is not None and control.page.view.state != "within", 30.0)
+        assert control.page.view is not None
+        assert control.page.view.mode == "Shadow"
+        assert min(one.caps_w + two.caps_w) >= 395.0

@@ -8,7 +8,7 @@ import pytest
 from wattlease.core.model import NONE, Site
 from wattlease.runtime.controller.observe import Observer
 from wattlease.runtime.controller.settings import ControllerSettings
-from wattlease.runtime.controller.work import Work
+from wattlease.runtime.controller.work import BareWork
 from wattlease.runtime.lease.report import CardReport, Share
 
 BUSY_W, IDLE_W = 390.0, 60.0
@@ -24,7 +24,7 @@ def site() -> Site:
         "listen": {"secretFile": "unused"},
         "stateFolder": "unused",
     }
-    return Observer(ControllerSettings.model_validate(written)).site
+    return Observer(ControllerSettings.model_validate(written), BareWork(())).site
 
 
 def card(power_w: float, *jobs: str) -> CardReport:
@@ -35,18 +35,18 @@ def card(power_w: float, *jobs: str) -> CardReport:
     )  # fmt: skip
 
 
-def names(work: Work, site: Site, now_s: float, *cards: CardReport) -> list[str]:
+def names(work: BareWork, site: Site, now_s: float, *cards: CardReport) -> list[str]:
     jobs, job = work.jobs(site, list(cards), np.array([card.power_w for card in cards]), now_s)
     return [jobs.id[int(j)] if j != NONE else "" for j in job]
 
 
 def test_the_part_that_nobody_holds_is_no_job(site: Site) -> None:
     cards = card(IDLE_W, "(idle)"), card(BUSY_W, "(idle)", "7")
-    assert names(Work(()), site, 0.0, *cards) == ["", "7"]
+    assert names(BareWork(()), site, 0.0, *cards) == ["", "7"]
 
 
 def test_work_that_nobody_named_is_over_at_once_where_jobs_are_told_and_after_a_lull_where_not(site: Site) -> None:
-    work = Work(())
+    work = BareWork(())
     assert names(work, site, 0.0, card(BUSY_W), card(BUSY_W)) == ["work on gpu-0001"] * 2
     assert names(work, site, 1.0, card(IDLE_W), card(IDLE_W, "(idle)")) == ["work on gpu-0001", ""]
     assert names(work, site, 61.0, card(IDLE_W), card(IDLE_W, "(idle)")) == ["", ""]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from wattlease.core import explain
@@ -9,6 +11,7 @@ from wattlease.core.actions import Plan
 from wattlease.core.lease import Target
 from wattlease.core.model import NONE, Bools, Floats, Site, Snapshot
 from wattlease.core.outcome import gpu_caps
+from wattlease.runtime.controller.workload import NOTHING_ASKED, Ask
 from wattlease.runtime.lease.report import Hint
 from wattlease.runtime.site_words import Group
 
@@ -43,6 +46,16 @@ def targets(snapshot: Snapshot, plan: Plan, node_watts: NodeWatts) -> dict[str, 
     }
 
 
+def unlimited(snapshot: Snapshot) -> dict[str, Target]:
+    """Every node at its nameplate, every card at its maximum: what shadow mode grants."""
+    site = snapshot.site
+    first = np.searchsorted(site.gpus.node, np.arange(len(site.nodes.id) + 1))
+    return {
+        name: Target(float(site.nodes.nameplate_w[n]), tuple(site.gpus.max_cap_w[first[n] : first[n + 1]].tolist()))
+        for n, name in enumerate(site.nodes.id)
+    }
+
+
 def _within_scopes(snapshot: Snapshot, plan: Plan, wanted_w: Floats) -> Floats:
     """The nodes' watts, with raises cut to the room that each lower scope has beside all that is out in it."""
     out_w = snapshot.nodes.granted_w
@@ -67,12 +80,12 @@ def _below(site: Site, s: int) -> Bools:
     return found
 
 
-def hints(snapshot: Snapshot, plan: Plan) -> dict[str, tuple[Hint, ...]]:
-    """By node, what the jobs on it are told: how fast they may go, and why."""
+def hints(snapshot: Snapshot, plan: Plan, asks: Mapping[str, Ask]) -> dict[str, tuple[Hint, ...]]:
+    """By node, what the jobs on it are told: how fast they may go, what else is asked of them, and why."""
     site, jobs = snapshot.site, snapshot.jobs
     root = plan.scopes[0]
     told = [
-        Hint(job=name, speed_frac=_round(plan.speed_frac[j]), why=_why(float(plan.cap_w[j]), root.text))
+        _hint(name, float(plan.speed_frac[j]), asks.get(name, NOTHING_ASKED), _why(float(plan.cap_w[j]), root.text))
         for j, name in enumerate(jobs.id)
     ]
     on = sorted({(int(n), int(j)) for n, j in zip(site.gpus.node, snapshot.gpus.job, strict=True) if j != NONE})
@@ -80,6 +93,18 @@ def hints(snapshot: Snapshot, plan: Plan) -> dict[str, tuple[Hint, ...]]:
     for n, j in on:
         found[site.nodes.id[n]].append(told[j])
     return {name: tuple(of_node) for name, of_node in found.items()}
+
+
+def _hint(job: str, speed_frac: float, ask: Ask, why: str) -> Hint:
+    return Hint(
+        job=job,
+        batch_frac=ask.batch_frac,
+        variant=ask.variant,
+        checkpoint=ask.checkpoint,
+        pause=ask.pause,
+        speed_frac=_round(speed_frac),
+        why=why,
+    )
 
 
 def _round(speed_frac: float) -> float:

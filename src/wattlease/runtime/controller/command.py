@@ -15,6 +15,9 @@ def controller(path: Path) -> None:
     A change of the file's budgets is taken up within a second; one with a mistake is told and changes nothing. A
     second controller on the same state folder stands by and takes over.
     """
-    from wattlease.runtime.controller.process import hold  # what it works with is heavy, and --help needs none of it
+    # what it works with is heavy, and --help needs none of it
+    from wattlease.runtime.controller.process import hold
+    from wattlease.runtime.controller.settings import ControllerSettings
+    from wattlease.runtime.controller.work import BareWork
 
-    hold(path)
+    hold(path, ControllerSettings, lambda settings: BareWork(settings.profiles))

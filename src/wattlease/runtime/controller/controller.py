@@ -16,9 +16,11 @@ from wattlease.core.decide import decide
 from wattlease.core.lease import Refused
 from wattlease.core.memory import FRESH, Memory
 from wattlease.core.model import Snapshot
-from wattlease.runtime.controller.act import NodeWatts, hints, targets
+from wattlease.runtime.controller.act import NodeWatts, hints, targets, unlimited
 from wattlease.runtime.controller.observe import Observer
 from wattlease.runtime.controller.settings import ControllerSettings
+from wattlease.runtime.controller.surroundings import Surroundings
+from wattlease.runtime.controller.workload import Workload
 from wattlease.runtime.lease.clock import Now, steady_s
 from wattlease.runtime.lease.grantor import Grantor
 from wattlease.runtime.lease.said import Said
@@ -46,9 +48,16 @@ class Controller:
     """The loop and what it speaks to: the grantor for agents, the page for people, the record for replays."""
 
     def __init__(
-        self, settings: ControllerSettings, store: RosterStore, recorder: Recorder | None = None, now: Now = steady_s
+        self,
+        settings: ControllerSettings,
+        store: RosterStore,
+        workload: Workload,
+        surroundings: Surroundings | None = None,
+        recorder: Recorder | None = None,
+        now: Now = steady_s,
     ) -> None:
         self.page = Page()
+        self.workload, self.surroundings = workload, surroundings
         self._recorder, self._now = recorder, now
         self._said = Said(log)
         self._take(settings)
@@ -56,7 +65,7 @@ class Controller:
 
     def _take(self, settings: ControllerSettings) -> None:
         self.settings = settings
-        self._observer = Observer(settings)
+        self._observer = Observer(settings, self.workload, self.surroundings)
         self._node_watts = NodeWatts(settings.groups)
         self._showing = Showing()
         self._memory = FRESH
@@ -64,12 +73,23 @@ class Controller:
     def change(self, settings: ControllerSettings) -> None:
         """Hold to other budgets from the next tick on; guarantees and the length of grants change at a restart."""
         memory, showing = self._memory, self._showing
+        self.workload.agree(settings.profiles)
         self._take(settings)
         self._memory, self._showing = memory, showing
         self.grantor.change(membership_of(self._observer.site))
 
     async def run(self) -> None:
-        """Decide every tick until cancelled; while another leads, wait."""
+        """Look at the work and what lies around it, and decide every tick until cancelled; while another leads, wait.
+
+        Raises what any of these raised: one that has ended ends all.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.workload.run())
+            if self.surroundings:
+                tasks.create_task(self.surroundings.run())
+            tasks.create_task(self._decide())
+
+    async def _decide(self) -> None:
         while True:
             begun_s = self._now()
             if self.grantor.leads():
@@ -90,6 +110,13 @@ class Controller:
         await self._report(Tick(snapshot, plan, before, after))
 
     def _act(self, snapshot: Snapshot, plan: Plan) -> None:
+        """Grant by the plan, and tell the workload and the surroundings; in shadow mode the plan is only shown."""
+        if snapshot.site.scopes[0].budget.spec.mode == "Shadow":
+            self.grantor.plan(unlimited(snapshot), float(snapshot.site.nodes.nameplate_w.sum()))
+            return
+        self.workload.act(snapshot, plan)
+        if self.surroundings:
+            self.surroundings.act(snapshot, plan)
         missing_w = self.grantor.plan(targets(snapshot, plan, self._node_watts), plan.scopes[0].limit_w)
         if isinstance(missing_w, Refused):
             return
@@ -98,7 +125,7 @@ class Controller:
             self._said.once(logging.ERROR, "limit cannot be held", text)
         else:
             self._said.forget("limit cannot be held")
-        for node, told in hints(snapshot, plan).items():
+        for node, told in hints(snapshot, plan, self.workload.asks).items():
             self.grantor.set_hints(node, told)
 
     async def _report(self, tick: Tick) -> None:

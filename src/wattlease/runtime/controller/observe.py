@@ -11,7 +11,8 @@ from wattlease.core.lease import Ledger
 from wattlease.core.model import Floats, GpuReadings, NodeReadings, Site, Snapshot
 from wattlease.runtime import calendar
 from wattlease.runtime.controller.settings import ControllerSettings
-from wattlease.runtime.controller.work import Work, bare_terms
+from wattlease.runtime.controller.surroundings import Around, Surroundings
+from wattlease.runtime.controller.workload import Workload
 from wattlease.runtime.lease.grantor import Heard
 from wattlease.runtime.lease.report import CardReport
 from wattlease.runtime.site import site_of
@@ -24,12 +25,17 @@ SAME_W = 0.5
 
 
 class Observer:
-    """Makes a snapshot of each tick's reports. `site` changes when a card says that its range is another."""
+    """Makes a snapshot of each tick's reports.
 
-    def __init__(self, settings: ControllerSettings) -> None:
+    `site` changes when a card says that its range is another, or when the workload has other terms.
+    """
+
+    def __init__(
+        self, settings: ControllerSettings, workload: Workload, surroundings: Surroundings | None = None
+    ) -> None:
         site = site_of(settings.name, settings.groups, settings.budgets, settings.profiles)
-        self.site: Site = replace(site, terms=bare_terms(settings.profiles))
-        self._work = Work(settings.profiles)
+        self.site: Site = replace(site, terms=workload.terms)
+        self._workload, self._surroundings = workload, surroundings
         self._first = np.searchsorted(site.gpus.node, np.arange(len(site.nodes.id)))
         self._cards = np.bincount(site.gpus.node, minlength=len(site.nodes.id))
 
@@ -38,7 +44,10 @@ class Observer:
         cards, age_s = self._spread(reports, steady_s)
         self._take_ranges(cards)
         power_w = np.array([_watts(card) for card in cards])
-        jobs, job = self._work.jobs(self.site, cards, np.nan_to_num(power_w), now_s)
+        jobs, job = self._workload.jobs(self.site, cards, np.nan_to_num(power_w), now_s)
+        if self.site.terms is not self._workload.terms:
+            self.site = replace(self.site, terms=self._workload.terms)
+        around = self._surroundings.around(self.site, now_s) if self._surroundings else Around()
         cap_w = np.array([card.limit_w if card else np.nan for card in cards])
         granted_w = np.array([_liability_w(ledger, name, steady_s) for name in self.site.nodes.id])
         node_w, node_age_s = self._nodes(reports, steady_s)
@@ -48,7 +57,11 @@ class Observer:
             gpus=GpuReadings(power_w, age_s, np.where(np.isnan(cap_w), self.site.gpus.max_cap_w, cap_w), job),
             nodes=NodeReadings(node_w, node_age_s, np.fmin(granted_w, self.site.nodes.nameplate_w)),
             jobs=jobs,
-            windows=calendar.windows(self.site.scopes, now_s, HORIZON_S),
+            meters=around.meters,
+            storages=around.storages,
+            windows=(*calendar.windows(self.site.scopes, now_s, HORIZON_S), *around.windows),
+            forecasts=around.forecasts,
+            prices=around.prices,
         )
 
     def _spread(self, reports: Mapping[str, Heard], steady_s: float) -> tuple[list[CardReport | None], Floats]:

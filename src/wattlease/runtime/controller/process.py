@@ -7,8 +7,10 @@ import logging
 import signal
 import socket
 import uuid
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import TypeVar
 
 import click
 from prometheus_client import CollectorRegistry
@@ -17,6 +19,8 @@ from wattlease.core.errors import WattleaseError
 from wattlease.runtime.cli import Refusal
 from wattlease.runtime.controller.controller import Controller
 from wattlease.runtime.controller.settings import ControllerSettings, Listen
+from wattlease.runtime.controller.surroundings import Surroundings, surroundings_of
+from wattlease.runtime.controller.workload import Workload
 from wattlease.runtime.files import load
 from wattlease.runtime.lease.clock import steady_s
 from wattlease.runtime.lease.folder_leadership import FolderLeadership
@@ -41,22 +45,26 @@ SEGMENT_BYTES, SEGMENT_S = 64 * 1024 * 1024, 86_400.0
 log = logging.getLogger(__name__)
 
 
-def hold(path: Path) -> None:
+Settings = TypeVar("Settings", bound=ControllerSettings)
+
+
+def hold(path: Path, kind: type[Settings], workload_of: Callable[[Settings], Workload]) -> None:
     """Run until Ctrl-C or SIGTERM. Raises BudgetError for a mistake in the file, Refusal where it cannot listen."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    settings = load(path, ControllerSettings)
+    settings = load(path, kind)
+    surroundings = surroundings_of(settings.budgets, Path(settings.state_folder))
     try:
-        asyncio.run(_run(path, settings))
+        asyncio.run(_run(path, settings, workload_of(settings), surroundings))
     except (OSError, ValueError) as error:
         raise Refusal(f"{path}: {error}") from error
 
 
-async def _run(path: Path, settings: ControllerSettings) -> None:
+async def _run(path: Path, settings: ControllerSettings, workload: Workload, surroundings: Surroundings | None) -> None:
     stop = asyncio.Event()
     for ending in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(ending, stop.set)
     async with AsyncExitStack() as stack:
-        control = await _listening(stack, settings)
+        control = await _listening(stack, settings, workload, surroundings)
         folder = StateFolder(Path(settings.state_folder))
         leadership = FolderLeadership(folder, f"{socket.gethostname()}-{uuid.uuid4()}", steady_s)
         tasks = [
@@ -73,11 +81,13 @@ async def _run(path: Path, settings: ControllerSettings) -> None:
             task.result()
 
 
-async def _listening(stack: AsyncExitStack, settings: ControllerSettings) -> Controller:
+async def _listening(
+    stack: AsyncExitStack, settings: ControllerSettings, workload: Workload, surroundings: Surroundings | None
+) -> Controller:
     """The controller with its lease service and its page, both at their ports."""
     state = Path(settings.state_folder)
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    control = Controller(settings, StateFolder(state), _recorder(settings))
+    control = Controller(settings, StateFolder(state), workload, surroundings, _recorder(settings))
     identity, tls = _callers(settings.listen)
     service = LeaseService(control.grantor, identity)
     where = settings.listen
@@ -117,7 +127,7 @@ async def _follow(path: Path, control: Controller) -> None:
             continue
         seen = stamp
         try:
-            control.change(load(path, ControllerSettings))
+            control.change(load(path, type(control.settings)))
             log.info("settings taken up: %s", path)
         except WattleaseError as mistake:
             log.error("settings refused, the old ones hold: %s", mistake)

@@ -97,10 +97,6 @@ class ControllerSettings(Part):
         roots = [b.name for b in self.budgets if b.spec.parent is None]
         if len(roots) != 1:
             raise mistake(("budgets",), f"{len(roots)} budgets have no parent; a controller grants parts of one")
-        for i, budget in enumerate(self.budgets):
-            if budget.spec.meters or budget.spec.storage:
-                at = ("budgets", i, "spec", "meters" if budget.spec.meters else "storage")
-                raise mistake(at, "this process reads no meter and no battery; remove it")
         for i, group in enumerate(self.groups):
             if group.budget not in budgets:
                 raise mistake(("groups", i, "budget"), f"'{group.budget}' is not defined; there is {_list(budgets)}")

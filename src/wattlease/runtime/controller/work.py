@@ -5,14 +5,18 @@ Such jobs can be throttled and nothing else: there is nobody here who could paus
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
 import numpy as np
 
+from wattlease.core.actions import Plan
 from wattlease.core.api import PowerProfile
-from wattlease.core.model import NONE, Floats, Ints, Jobs, JobState, Site, Terms
+from wattlease.core.model import NONE, Floats, Ints, Jobs, JobState, Site, Snapshot, Terms
 from wattlease.core.terms import terms_of
+from wattlease.runtime.controller.workload import Ask
 from wattlease.runtime.lease.report import CardReport
 
 BUSY_FRAC = 0.15
@@ -34,13 +38,27 @@ def _throttled(terms: Terms) -> Terms:
     return replace(terms, pausable=False, steps=(), variants=())
 
 
-class Work:
+class BareWork:
     """Follows from tick to tick what the cards of a site are working on."""
 
+    asks: Mapping[str, Ask] = {}
+
     def __init__(self, profiles: tuple[PowerProfile, ...]) -> None:
-        self._profiles = profiles
         self._since_s: dict[str, float] = {}
         self._busy_s: dict[int, float] = {}
+        self.agree(profiles)
+
+    def agree(self, profiles: tuple[PowerProfile, ...]) -> None:
+        """Hold to these profiles from now on."""
+        self._profiles = profiles
+        self.terms = bare_terms(profiles)
+
+    def act(self, snapshot: Snapshot, plan: Plan) -> None:
+        """Caps go with the leases; there is nothing else to do."""
+
+    async def run(self) -> None:
+        """Look at nothing: the cards report by themselves."""
+        await asyncio.Event().wait()
 
     def jobs(self, site: Site, cards: list[CardReport | None], power_w: Floats, now_s: float) -> tuple[Jobs, Ints]:
         """The jobs, by name, and each card's place among them; `cards` and `power_w` stand beside `Site.gpus`."""

@@ -1,0 +1,49 @@
+"""What a controller asks of whoever knows the work: a scheduler, or nobody but the cards."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from wattlease.core.actions import Plan
+from wattlease.core.api import PowerProfile
+from wattlease.core.model import Floats, Ints, Jobs, Site, Snapshot, Terms
+from wattlease.runtime.lease.report import CardReport
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a job is asked for beside its speed."""
+
+    batch_frac: float = 1.0
+    variant: str = ""
+    checkpoint: bool = False
+    pause: bool = False
+
+
+NOTHING_ASKED = Ask()
+
+
+class Workload(Protocol):
+    """The jobs of a site. Whoever leads asks for `jobs` and calls `act` each tick; neither may wait for anything."""
+
+    @property
+    def terms(self) -> tuple[Terms, ...]:
+        """What owners agreed to; `Jobs.terms` points into it. Another tuple when anything in it changes."""
+
+    @property
+    def asks(self) -> Mapping[str, Ask]:
+        """By job, what its hint asks for."""
+
+    def agree(self, profiles: tuple[PowerProfile, ...]) -> None:
+        """Hold to these profiles from now on."""
+
+    def jobs(self, site: Site, cards: list[CardReport | None], power_w: Floats, now_s: float) -> tuple[Jobs, Ints]:
+        """The jobs, and each card's place among them; `cards` and `power_w` stand beside `Site.gpus`."""
+
+    def act(self, snapshot: Snapshot, plan: Plan) -> None:
+        """Take this plan in place of the one before. A plan that no other follows is forgotten after a while."""
+
+    async def run(self) -> None:
+        """Look and work until cancelled."""
