@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from wattlease.core.api_base import API_VERSION, Metadata, Part, Resource
-from wattlease.core.api_budget import Band, Dwell, PowerBudget, PowerBudgetSpec, Ramp, ScopeSpec, Tariff
+from wattlease.core.api_budget import Band, Dwell, PowerBudget, PowerBudgetSpec, Ramp, ScopeSpec
 from wattlease.core.api_events import DemandCharge, DemandResponse, ScheduleEntry
-from wattlease.core.api_plant import Breaker, Derate, Feed, Meter, Redundancy, StorageSpec, TripPoint
+from wattlease.core.api_grid_events import GridEvents
+from wattlease.core.api_meters import Meter
+from wattlease.core.api_plant import Breaker, Derate, Feed, Redundancy, TripPoint
 from wattlease.core.api_profile import (
     BatchStep,
     Checkpoint,
@@ -17,6 +19,8 @@ from wattlease.core.api_profile import (
     WorkKind,
 )
 from wattlease.core.api_share import PowerShare, PowerShareSpec
+from wattlease.core.api_storage import Pcs, StorageSpec, SunSpecAddress
+from wattlease.core.api_tariff import CarbonCap, Tariff, TariffPeriod
 from wattlease.core.api_tree import TreeMistake, check_tree, tree_mistakes
 
 __all__ = [
@@ -24,6 +28,7 @@ __all__ = [
     "Band",
     "BatchStep",
     "Breaker",
+    "CarbonCap",
     "Checkpoint",
     "CurvePoint",
     "DemandCharge",
@@ -31,10 +36,12 @@ __all__ = [
     "Derate",
     "Dwell",
     "Feed",
+    "GridEvents",
     "JobSelector",
     "Metadata",
     "Meter",
     "Part",
+    "Pcs",
     "PowerBudget",
     "PowerBudgetSpec",
     "PowerProfile",
@@ -47,7 +54,9 @@ __all__ = [
     "ScheduleEntry",
     "ScopeSpec",
     "StorageSpec",
+    "SunSpecAddress",
     "Tariff",
+    "TariffPeriod",
     "TreeMistake",
     "TripPoint",
     "VariantSpec",

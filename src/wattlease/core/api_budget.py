@@ -12,7 +12,6 @@ from wattlease.core.api_base import (
     Part,
     Pattern,
     Percent,
-    Price,
     Resource,
     Seconds,
     SomePercent,
@@ -22,7 +21,11 @@ from wattlease.core.api_base import (
     refuse_twins,
 )
 from wattlease.core.api_events import DemandCharge, DemandResponse, ScheduleEntry
-from wattlease.core.api_plant import Breaker, Derate, Meter, Redundancy, StorageSpec
+from wattlease.core.api_grid_events import GridEvents
+from wattlease.core.api_meters import Meter
+from wattlease.core.api_plant import Breaker, Derate, Redundancy
+from wattlease.core.api_storage import StorageSpec
+from wattlease.core.api_tariff import Tariff
 
 
 class ScopeSpec(Part):
@@ -67,26 +70,6 @@ class Band(Part):
     `counts: Draw` also how far the limits of all cards may sum above it."""
 
 
-class Tariff(Part):
-    """What energy costs where no price feed says otherwise; money of one currency."""
-
-    price_per_kilowatt_hour: float = 0.10
-    """Energy price; may be negative."""
-
-    demand_price_per_kilowatt: Price = 0.0
-    """Price of the month's highest metering window; `demandCharge` may say it instead."""
-
-    carbon_price_per_tonne: Price = 0.0
-    """What a tonne of CO2 counts in the plan's costs."""
-
-    carbon_grams_per_kilowatt_hour: Price = 0.0
-    """Carbon intensity of the supply."""
-
-    cap_for_price: bool = False
-    """Whether jobs may be slowed only because energy is dear, when that saves more than it costs them. Without it
-    price and carbon choose among cuts that a limit asks for, and cause none."""
-
-
 class Dwell(Part):
     """The least time a job stays as it is before the same lever moves it again."""
 
@@ -129,6 +112,9 @@ class PowerBudgetSpec(Part):
 
     demand_response: tuple[DemandResponse, ...] = ()
     """Limits that the grid asks for once."""
+
+    grid_events: GridEvents | None = None
+    """Where further events of the grid come from while the site runs."""
 
     demand_charge: DemandCharge | None = None
     """The mean over each metering window that is not to be passed."""
@@ -184,6 +170,13 @@ class PowerBudgetSpec(Part):
         return self
 
     @model_validator(mode="after")
+    def _some_event_is_taken(self) -> Self:
+        if self.grid_events and not (self.grid_events.opt_out_below_watts or self.guaranteed_watts):
+            text = "is missing, and guaranteedWatts too, so that every event would be refused; write the deepest taken"
+            raise mistake(("gridEvents", "optOutBelowWatts"), text)
+        return self
+
+    @model_validator(mode="after")
     def _one_demand_price(self) -> Self:
         charge = self.demand_charge
         if charge and charge.price_per_kilowatt and self.tariff.demand_price_per_kilowatt:
@@ -196,6 +189,8 @@ class PowerBudgetSpec(Part):
         limits = [(self.limit_watts, "limitWatts")]
         limits += [(e.limit_watts, f"schedule '{e.name}'") for e in self.schedule]
         limits += [(e.limit_watts, f"demandResponse '{e.name}'") for e in self.demand_response]
+        if self.grid_events and self.grid_events.opt_out_below_watts:
+            limits.append((self.grid_events.opt_out_below_watts, "gridEvents.optOutBelowWatts"))
         if self.breaker:
             limits.append((self.breaker.rated_watts, "the breaker's ratedWatts"))
         if self.redundancy:

@@ -83,10 +83,20 @@ class DemandCharge(Part):
     """The mean draw over each metering window that is not to be passed, since the month's highest is billed."""
 
     window_seconds: Annotated[int, Field(ge=60, le=86_400)] = 900
-    """Length of a metering window; windows begin at multiples of it in unix time."""
+    """Length of a metering window; windows begin at multiples of it in unix time, by `offsetSeconds` later."""
+
+    offset_seconds: Annotated[int, Field(ge=0, le=86_399)] = 0
+    """How much later the meter's own clock begins its windows; less than a window."""
 
     target_watts: Watts
     """The mean that a window is to keep."""
 
     price_per_kilowatt: Price = 0.0
     """Price of each kilowatt of the month's highest window."""
+
+    @model_validator(mode="after")
+    def _offset_is_within(self) -> Self:
+        if self.offset_seconds >= self.window_seconds:
+            text = f"{self.offset_seconds} is a window or more; write at most {self.window_seconds - 1}"
+            raise mistake(("offsetSeconds",), text)
+        return self

@@ -1,13 +1,13 @@
-"""The plant that a budget speaks of: breaker, feeds, batteries, meters and what heat leaves of a limit."""
+"""The plant that a budget speaks of: breaker, feeds and what heat leaves of a limit."""
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from wattlease.core.api_base import Name, Part, Percent, Price, SomePercent, SomeSeconds, Watts, mistake, refuse_twins
+from wattlease.core.api_base import Name, Part, SomePercent, SomeSeconds, Watts, mistake, refuse_twins
 
 
 class TripPoint(Part):
@@ -73,76 +73,6 @@ class Redundancy(Part):
         """What the rest carries when the largest `tolerate` feeds are lost."""
         ratings = sorted(f.rated_watts for f in self.feeds)
         return sum(ratings[: len(ratings) - self.tolerate])
-
-
-class StorageSpec(Part):
-    """A battery behind the scope's meter; power on the AC side, energy usable at the cells."""
-
-    name: Name
-    """By which the plan speaks of it."""
-
-    capacity_watt_hours: Annotated[int, Field(ge=1, le=1_000_000_000_000)]
-    """Usable energy when full."""
-
-    max_charge_watts: Watts
-    """The most it takes."""
-
-    max_discharge_watts: Watts
-    """The most it gives."""
-
-    round_trip_percent: SomePercent = 88.0
-    """What comes back of what is put in."""
-
-    reserve_percent: Percent = 20.0
-    """Kept for an outage; never given to the plan."""
-
-    fade_percent: Percent = 5.0
-    """Above the reserve, the band of charge across which its help fades to nothing."""
-
-    wear_cost_per_kilowatt_hour: Price = 0.05
-    """What a discharged kilowatt-hour wears off."""
-
-    @model_validator(mode="after")
-    def _something_is_usable(self) -> Self:
-        if self.reserve_percent + self.fade_percent >= 100:
-            text = f"{self.reserve_percent:g} and fadePercent {self.fade_percent:g} leave nothing to use; lower one"
-            raise mistake(("reservePercent",), text)
-        return self
-
-
-class Meter(Part):
-    """A meter of the scope's draw. How to reach it stands beside, in one object for each kind of meter."""
-
-    name: Name
-    """By which readings speak of it."""
-
-    kind: Literal["SunSpec", "Snmp", "Redfish", "Prometheus", "Mqtt", "Virtual"]
-    """What it speaks; Virtual is the simulator's."""
-
-    window_seconds: SomeSeconds = 1
-    """Length of the mean that one reading is."""
-
-    delay_seconds: Annotated[int, Field(ge=0, le=3600)] = 0
-    """How old a reading is when it arrives."""
-
-    stale_seconds: SomeSeconds = 10
-    """Age from which it no longer is a reading."""
-
-    min_watts: Annotated[int, Field(ge=-100_000_000_000, le=100_000_000_000)] = 0
-    """Lowest plausible reading; negative where the site may export."""
-
-    max_watts: Watts | None = None
-    """Highest plausible reading; absent: twice the limit."""
-
-    @model_validator(mode="after")
-    def _range_is_not_empty(self) -> Self:
-        if self.max_watts is not None and self.max_watts <= self.min_watts:
-            text = f"{self.max_watts} is not above minWatts {self.min_watts}; write the highest plausible reading"
-            raise mistake(("maxWatts",), text)
-        if self.stale_seconds <= self.delay_seconds:
-            text = f"{self.stale_seconds} is not above delaySeconds {self.delay_seconds}; no reading would ever count"
-            raise mistake(("staleSeconds",), text)
-        return self
 
 
 class Derate(Part):

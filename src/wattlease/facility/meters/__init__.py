@@ -1,0 +1,1 @@
+"""Meters: one file for each protocol, behind one small interface; and what stands in judgement over them."""
