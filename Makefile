@@ -5,6 +5,7 @@
 # The first of these that is Python 3.11 or newer makes .venv; `make test PYTHON=/path/to/python3` names another.
 PYTHON = python3 python3.13 python3.12 python3.11
 BIN = .venv/bin
+SLURM = 24.11.5
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --no-compile
 COMPILE = uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command 'make lock'
@@ -16,7 +17,7 @@ help:
 	@echo 'make bench       the benchmarks, one after the other (minutes)'
 	@echo 'make e2e         both suites below'
 	@echo 'make e2e-kube    against a real Kubernetes control plane'
-	@echo 'make e2e-slurm   against a real Slurm'
+	@echo 'make e2e-slurm   against a real Slurm, as root; SLURM=22.05.8, 24.11.5 or 26.05.5'
 	@echo 'make screenshot  docs/images/page.png, taken anew from the running demo (wants Chromium)'
 	@echo 'make lock        requirements*.txt from pyproject.toml (wants uv); UPGRADE=--upgrade for the newest'
 	@echo 'make clean       remove .venv, caches and outputs'
@@ -45,8 +46,10 @@ e2e: e2e-kube e2e-slurm
 e2e-kube:
 	@echo 'e2e-kube: nothing to run yet; the suite on a real Kubernetes control plane arrives with the operator.'
 
-e2e-slurm:
-	@echo 'e2e-slurm: nothing to run yet; the suite on a real Slurm arrives with the Slurm daemon.'
+# Three at a time: the tests wait for Slurm far more than they compute.
+e2e-slurm: .venv/dev
+	$(BIN)/python tests/slurm/real/slurm_installation.py $(SLURM)
+	SLURM=$(SLURM) $(BIN)/pytest -ra -n 3 --dist loadfile tests/e2e/slurm
 
 screenshot: .venv/dev
 	$(BIN)/python docs/screenshot.py
@@ -55,7 +58,7 @@ screenshot: .venv/dev
 lock:
 	@command -v uv >/dev/null || { echo 'make lock wants uv: python3 -m pip install uv'; exit 1; }
 	printf 'hatchling>=1.27\neditables>=0.5\n' | $(COMPILE) $(UPGRADE) pyproject.toml - -o requirements.txt
-	printf 'hatchling>=1.27\neditables>=0.5\n' | $(COMPILE) $(UPGRADE) -c requirements.txt --group dev --extra agent \
+	printf 'hatchling>=1.27\neditables>=0.5\n' | $(COMPILE) $(UPGRADE) -c requirements.txt --group dev --extra agent --extra facility \
 		pyproject.toml - -o requirements-dev.txt
 	$(COMPILE) $(UPGRADE) -c requirements-dev.txt --extra agent pyproject.toml -o packaging/agent/requirements.txt
 

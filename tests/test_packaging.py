@@ -18,12 +18,15 @@ from wattlease.runtime import files
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("src/wattlease", "src/wattlease_hints", "operator/wattlease_operator", "slurm_plugin/wattlease_slurm")
+INSTALLED = {f"slurm_plugin/{part}": f"wattlease_slurm/files/{part}" for part in ("lua", "prolog", "epilog", "systemd")}
+"""What an installer writes elsewhere, and where the wheel keeps it."""
+
 STATIC = ("wattlease/runtime/static", "wattlease/sim/static")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 OURS = ("src", "operator", "slurm_plugin", "packaging", "tests", "docs", "examples", ".ci")
 TEXT = {".css", ".html", ".js", ".lua", ".md", ".py", ".sh", ".svg", ".toml", ".txt", ".yaml", ".yml", ""}
 UNWANTED = re.compile(
-    r"(?<![\w.~<>-])/(?:work|root|home|tmp|var/tmp|opt|Users)/[\w.-]+"  # where a machine keeps its files
+    r"(?<![\w.~<>}-])/(?:work|root|home|tmp|var/tmp|opt|Users)/[\w.-]+"  # where a machine keeps its files
     r"|(?:files\.)?python" + r"hosted\.org|pypi\." + r"org|--(?:extra-)?index-" + r"url[ =]|--find-" + r"links[ =]"
 )
 
@@ -70,6 +73,11 @@ def test_the_wheel_holds_all_of_the_three_packages_and_nothing_else(wheel: froze
         for package in PACKAGES
         for path in (ROOT / package).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
+    } | {
+        f"{there}/{path.relative_to(ROOT / here).as_posix()}"
+        for here, there in INSTALLED.items()
+        for path in (ROOT / here).rglob("*")
+        if path.is_file()
     }
     assert {name for name in wheel if ".dist-info/" not in name} == shipped
     assert all(any(name.startswith(f"{folder}/") for name in shipped) for folder in STATIC)
@@ -84,7 +92,9 @@ def test_every_command_is_there() -> None:
     entries = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["entry-points"]
     for entry in entries["wattlease.commands"].values():
         module, _, name = entry.partition(":")
-        tree = ast.parse((ROOT / "src" / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+        file = f"{module.replace('.', '/')}.py"
+        found = next(path for package in PACKAGES if (path := (ROOT / package).parent / file).exists())
+        tree = ast.parse(found.read_text(encoding="utf-8"))
         assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, entry
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -36,11 +36,18 @@ def site_of(
     )
 
 
-def membership_of(site: Site) -> Membership:
-    """Every node of the site, at its nameplate and fallback as configured."""
+def membership_of(site: Site, asleep: Collection[str] = ()) -> Membership:
+    """Every node of the site, at its nameplate and fallback as configured.
+
+    A node that its scheduler has switched off counts at its fallback: its agent starts at that before any job does.
+    """
     nodes = site.nodes
     return Membership(
-        Member(name=name, fallback_w=float(fallback_w), nameplate_w=float(np.maximum(nameplate_w, fallback_w)))
+        Member(
+            name=name,
+            fallback_w=float(fallback_w),
+            nameplate_w=float(fallback_w if name in asleep else np.maximum(nameplate_w, fallback_w)),
+        )
         for name, fallback_w, nameplate_w in zip(nodes.id, nodes.fallback_w, nodes.nameplate_w, strict=True)
     )
 

@@ -150,6 +150,21 @@ async def test_a_node_never_heard_counts_at_its_nameplate_and_the_other_keeps_to
         assert one.in_force_w == pytest.approx(640.0)  # the fallback: 200 W and four cards at 100 W with their share
 
 
+class PowerSaving(BareWork):
+    """A scheduler that has switched the second node off."""
+
+    asleep = frozenset({"gpu-0002"})
+
+
+async def test_a_node_that_its_scheduler_switched_off_leaves_its_nameplate_to_the_others(tmp_path: Path) -> None:
+    one, _ = pair()
+    told = settings(tmp_path, limit_w=2600, grantSeconds=2.0)
+    control = Controller(told, StateFolder(tmp_path), PowerSaving(()))
+    async with run(control, one):
+        await until(lambda: one.in_force_w > 1500.0)
+        assert one.in_force_w + 640.0 <= 2600.0
+
+
 async def test_watts_that_an_idle_node_leaves_go_to_the_one_that_works(tmp_path: Path) -> None:
     one, two = pair()
     two.wants_w = 60.0

@@ -97,7 +97,7 @@ def hints(snapshot: Snapshot, plan: Plan, asks: Mapping[str, Ask]) -> dict[str, 
 
 def _hint(job: str, speed_frac: float, ask: Ask, why: str) -> Hint:
     return Hint(
-        job=job,
+        job=ask.name or job,
         batch_frac=ask.batch_frac,
         variant=ask.variant,
         checkpoint=ask.checkpoint,

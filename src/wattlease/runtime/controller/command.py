@@ -20,4 +20,7 @@ def controller(path: Path) -> None:
     from wattlease.runtime.controller.settings import ControllerSettings
     from wattlease.runtime.controller.work import BareWork
 
-    hold(path, ControllerSettings, lambda settings: BareWork(settings.profiles))
+    async def bare(settings: ControllerSettings) -> BareWork:
+        return BareWork(settings.profiles)
+
+    hold(path, ControllerSettings, bare)

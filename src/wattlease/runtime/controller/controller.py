@@ -1,7 +1,7 @@
 """One controller of nodes: hears agents, decides each second, and lets the ledger grant what the plan wishes.
 
-The decision runs beside the event loop: a renewal never waits for it. A controller that does not lead goes on
-observing nothing and deciding nothing; when it comes to lead, its memory begins anew.
+The decision runs beside the event loop: a renewal never waits for it. A controller that does not lead decides nothing;
+when it comes to lead, its memory begins anew but for what lasts on disk.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from wattlease.core.actions import Plan
 from wattlease.core.decide import decide
@@ -17,10 +18,13 @@ from wattlease.core.lease import Refused
 from wattlease.core.memory import FRESH, Memory
 from wattlease.core.model import Snapshot
 from wattlease.runtime.controller.act import NodeWatts, hints, targets, unlimited
+from wattlease.runtime.controller.lasting import Lasting
 from wattlease.runtime.controller.observe import Observer
 from wattlease.runtime.controller.settings import ControllerSettings
 from wattlease.runtime.controller.surroundings import Surroundings
 from wattlease.runtime.controller.workload import Workload
+from wattlease.runtime.job_accounts import JobAccounts
+from wattlease.runtime.job_book import JobBook
 from wattlease.runtime.lease.clock import Now, steady_s
 from wattlease.runtime.lease.grantor import Grantor
 from wattlease.runtime.lease.said import Said
@@ -56,12 +60,16 @@ class Controller:
         recorder: Recorder | None = None,
         now: Now = steady_s,
     ) -> None:
-        self.page = Page()
         self.workload, self.surroundings = workload, surroundings
         self._recorder, self._now = recorder, now
         self._said = Said(log)
+        self._lasting = Lasting(Path(settings.state_folder) / "learned.json")
+        self._accounts = JobAccounts(Path(settings.state_folder) / "jobs.jsonl")
+        self._book = JobBook(self._accounts)
+        self.page = Page(self._book)
         self._take(settings)
         self.grantor = Grantor(terms_of(settings), membership_of(self._observer.site), store, now)
+        self._asleep: frozenset[str] = frozenset()
 
     def _take(self, settings: ControllerSettings) -> None:
         self.settings = settings
@@ -76,7 +84,12 @@ class Controller:
         self.workload.agree(settings.profiles)
         self._take(settings)
         self._memory, self._showing = memory, showing
-        self.grantor.change(membership_of(self._observer.site))
+        self._enlist()
+
+    def _enlist(self) -> None:
+        """Tell the grantor who is a member; a node that its scheduler switched off counts for less."""
+        self._asleep = self.workload.asleep
+        self.grantor.change(membership_of(self._observer.site, self._asleep))
 
     async def run(self) -> None:
         """Look at the work and what lies around it, and decide every tick until cancelled; while another leads, wait.
@@ -90,31 +103,36 @@ class Controller:
             tasks.create_task(self._decide())
 
     async def _decide(self) -> None:
+        leads = False
         while True:
             begun_s = self._now()
-            if self.grantor.leads():
+            leads, led = self.grantor.leads(), leads
+            if leads and not led:
+                self._memory = await asyncio.to_thread(self._lasting.load)
+                self.workload.begin()
+            if leads:
                 await self._tick()
-            else:
-                self._memory = FRESH
             await asyncio.sleep(max(self.settings.tick_seconds - (self._now() - begun_s), 0.0))
 
     async def _tick(self) -> None:
         ledger = self.grantor.ledger
         if ledger is None:
             return
+        if self.workload.asleep != self._asleep:
+            self._enlist()
         snapshot = self._observer.snapshot(self.grantor.reports, ledger, self._now(), time.time())
         before = self._memory
         plan, after = await asyncio.to_thread(decide, snapshot, before)
         self._memory = after
-        self._act(snapshot, plan)
+        self._act(snapshot, plan, after)
         await self._report(Tick(snapshot, plan, before, after))
 
-    def _act(self, snapshot: Snapshot, plan: Plan) -> None:
+    def _act(self, snapshot: Snapshot, plan: Plan, after: Memory) -> None:
         """Grant by the plan, and tell the workload and the surroundings; in shadow mode the plan is only shown."""
         if snapshot.site.scopes[0].budget.spec.mode == "Shadow":
             self.grantor.plan(unlimited(snapshot), float(snapshot.site.nodes.nameplate_w.sum()))
             return
-        self.workload.act(snapshot, plan)
+        self.workload.act(snapshot, plan, after)
         if self.surroundings:
             self.surroundings.act(snapshot, plan)
         missing_w = self.grantor.plan(targets(snapshot, plan, self._node_watts), plan.scopes[0].limit_w)
@@ -131,6 +149,10 @@ class Controller:
     async def _report(self, tick: Tick) -> None:
         if self._recorder:
             await asyncio.to_thread(self._recorder.write, tick.snapshot, tick.plan, tick.before)
+        if self._lasting.due(self._now()):
+            await asyncio.to_thread(self._lasting.save, tick.after)
+        if ended := self._book.note(tick.snapshot, tick.plan):
+            await asyncio.to_thread(self._accounts.write, ended)
         self._showing.note(tick.snapshot, tick.plan, tick.after)
         self.page.publish(self._showing.view(tick.snapshot, tick.plan, tick.before, tick.after))
 

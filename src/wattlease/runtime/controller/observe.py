@@ -43,7 +43,9 @@ class Observer:
         """All that this tick knows; `steady_s` is the grantor's clock, `now_s` unix seconds."""
         cards, age_s = self._spread(reports, steady_s)
         self._take_ranges(cards)
-        power_w = np.array([_watts(card) for card in cards])
+        off = np.isin(self.site.nodes.id, list(self._workload.asleep))[self.site.gpus.node]
+        power_w = np.where(off, 0.0, [_watts(card) for card in cards])
+        age_s = np.where(off, 0.0, age_s)
         jobs, job = self._workload.jobs(self.site, cards, np.nan_to_num(power_w), now_s)
         if self.site.terms is not self._workload.terms:
             self.site = replace(self.site, terms=self._workload.terms)

@@ -7,7 +7,7 @@ import logging
 import signal
 import socket
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TypeVar
@@ -48,21 +48,27 @@ log = logging.getLogger(__name__)
 Settings = TypeVar("Settings", bound=ControllerSettings)
 
 
-def hold(path: Path, kind: type[Settings], workload_of: Callable[[Settings], Workload]) -> None:
+def hold(path: Path, kind: type[Settings], workload_of: Callable[[Settings], Awaitable[Workload]]) -> None:
     """Run until Ctrl-C or SIGTERM. Raises BudgetError for a mistake in the file, Refusal where it cannot listen."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     settings = load(path, kind)
     surroundings = surroundings_of(settings.budgets, Path(settings.state_folder))
     try:
-        asyncio.run(_run(path, settings, workload_of(settings), surroundings))
+        asyncio.run(_run(path, settings, workload_of, surroundings))
     except (OSError, ValueError) as error:
         raise Refusal(f"{path}: {error}") from error
 
 
-async def _run(path: Path, settings: ControllerSettings, workload: Workload, surroundings: Surroundings | None) -> None:
+async def _run(
+    path: Path,
+    settings: Settings,
+    workload_of: Callable[[Settings], Awaitable[Workload]],
+    surroundings: Surroundings | None,
+) -> None:
     stop = asyncio.Event()
     for ending in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(ending, stop.set)
+    workload = await workload_of(settings)
     async with AsyncExitStack() as stack:
         control = await _listening(stack, settings, workload, surroundings)
         folder = StateFolder(Path(settings.state_folder))

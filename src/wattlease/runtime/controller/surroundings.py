@@ -64,5 +64,12 @@ def surroundings_of(budgets: Sequence[PowerBudget], state_folder: Path) -> Surro
 
 
 def speaks_of_surroundings(budget: PowerBudget) -> bool:
-    """Whether a budget names anything that has to be reached."""
-    return bool(budget.spec.meters or budget.spec.storage)
+    """Whether a budget names anything that must be followed while the site runs.
+
+    The simulator's meters are not; a battery without a converter is, since each must be told of, if only as nobody's.
+    Hours with prices of their own and caps on carbon are as well: the core knows no calendar.
+    """
+    spec, tariff = budget.spec, budget.spec.tariff
+    metered = any(meter.kind != "Virtual" for meter in spec.meters)
+    priced = tariff.feed or tariff.periods or tariff.carbon_cap
+    return bool(metered or spec.storage or priced or spec.grid_events)

@@ -14,6 +14,7 @@ import numpy as np
 
 from wattlease.core.actions import Plan
 from wattlease.core.api import PowerProfile
+from wattlease.core.memory import Memory
 from wattlease.core.model import NONE, Floats, Ints, Jobs, JobState, Site, Snapshot, Terms
 from wattlease.core.terms import terms_of
 from wattlease.runtime.controller.workload import Ask
@@ -42,6 +43,7 @@ class BareWork:
     """Follows from tick to tick what the cards of a site are working on."""
 
     asks: Mapping[str, Ask] = {}
+    asleep: frozenset[str] = frozenset()
 
     def __init__(self, profiles: tuple[PowerProfile, ...]) -> None:
         self._since_s: dict[str, float] = {}
@@ -53,7 +55,10 @@ class BareWork:
         self._profiles = profiles
         self.terms = bare_terms(profiles)
 
-    def act(self, snapshot: Snapshot, plan: Plan) -> None:
+    def begin(self) -> None:
+        """Nothing was done before."""
+
+    def act(self, snapshot: Snapshot, plan: Plan, after: Memory) -> None:
         """Caps go with the leases; there is nothing else to do."""
 
     async def run(self) -> None:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from wattlease.core.actions import Plan
 from wattlease.core.api import PowerProfile
+from wattlease.core.memory import Memory
 from wattlease.core.model import Floats, Ints, Jobs, Site, Snapshot, Terms
 from wattlease.runtime.lease.report import CardReport
 
@@ -15,6 +16,9 @@ from wattlease.runtime.lease.report import CardReport
 @dataclass(frozen=True, slots=True)
 class Ask:
     """What a job is asked for beside its speed."""
+
+    name: str = ""
+    """By which its nodes know it; empty: by its id."""
 
     batch_frac: float = 1.0
     variant: str = ""
@@ -36,14 +40,22 @@ class Workload(Protocol):
     def asks(self) -> Mapping[str, Ask]:
         """By job, what its hint asks for."""
 
+    @property
+    def asleep(self) -> frozenset[str]:
+        """Nodes that are switched off, or come back and run no job yet."""
+
     def agree(self, profiles: tuple[PowerProfile, ...]) -> None:
         """Hold to these profiles from now on."""
+
+    def begin(self) -> None:
+        """Come to lead: what was done before, by this process or another, is to be taken up."""
 
     def jobs(self, site: Site, cards: list[CardReport | None], power_w: Floats, now_s: float) -> tuple[Jobs, Ints]:
         """The jobs, and each card's place among them; `cards` and `power_w` stand beside `Site.gpus`."""
 
-    def act(self, snapshot: Snapshot, plan: Plan) -> None:
-        """Take this plan in place of the one before. A plan that no other follows is forgotten after a while."""
+    def act(self, snapshot: Snapshot, plan: Plan, after: Memory) -> None:
+        """Take this plan in place of the one before; `after` is what the tick remembers. A plan that no other follows
+        is forgotten after a while."""
 
     async def run(self) -> None:
         """Look and work until cancelled."""

@@ -1,0 +1,57 @@
+"""What was learned of jobs and is owed to owners, over restarts: all else is learned anew within minutes."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import orjson
+
+from wattlease.core.memory import FRESH, Memory, Seen
+from wattlease.runtime.lease.disk import replace_file
+from wattlease.runtime.lease.said import Said
+
+log = logging.getLogger(__name__)
+
+EVERY_S = 60.0
+"""Between two saves."""
+
+
+class Lasting:
+    """A file of the state folder."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._saved_s = float("-inf")
+        self._said = Said(log)
+
+    def load(self) -> Memory:
+        """A memory that knows this and nothing else. A file that cannot be read is told, and nothing is known."""
+        try:
+            data = orjson.loads(self._path.read_bytes())
+            history = {str(key): Seen(**seen) for key, seen in data["history"].items()}
+            debts = {str(owner): float(money) for owner, money in data["debts"].items()}
+        except FileNotFoundError:
+            return FRESH
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as trouble:
+            log.warning("what was learned of jobs is lost, and is learned anew: %s: %s", self._path, trouble)
+            return FRESH
+        return replace(FRESH, history=history, debts=debts)
+
+    def due(self, now_s: float) -> bool:
+        """Whether it is time to save; true once for each time."""
+        if now_s - self._saved_s < EVERY_S:
+            return False
+        self._saved_s = now_s
+        return True
+
+    def save(self, memory: Memory) -> None:
+        """Put it on disk. Blocks; trouble is told once."""
+        history = {key: asdict(seen) for key, seen in memory.history.items()}
+        try:
+            replace_file(self._path, orjson.dumps({"history": history, "debts": dict(memory.debts)}))
+        except OSError as trouble:
+            self._said.once(logging.WARNING, "what was learned is not saved", str(trouble))
+        else:
+            self._said.forget("what was learned is not saved")
