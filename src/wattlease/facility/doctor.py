@@ -7,13 +7,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from wattlease.core.api import PowerBudget
+from wattlease.facility.battery.checks import batteries_answer
 from wattlease.facility.doctor_meters import meters_answer
 from wattlease.facility.findings import Finding
 
 Check = Callable[[Sequence[PowerBudget]], Awaitable[tuple[Finding, ...]]]
 """Tries one kind of thing that budgets name, and changes nothing there. It does not raise for what it finds."""
 
-CHECKS: tuple[Check, ...] = (meters_answer,)
+CHECKS: tuple[Check, ...] = (meters_answer, batteries_answer)
 """All that is tried, in the order in which it is shown."""
 
 

@@ -23,7 +23,7 @@ def site_of(
 ) -> Site:
     """The site as shells describe it to the core. BudgetError if budgets or card models do not fit together."""
     check_tree(budgets)
-    scopes = _scopes(budgets)
+    scopes = scopes_of(budgets)
     models = tuple(dict.fromkeys(_card(g) for g in groups))
     return Site(
         name=name,
@@ -32,7 +32,7 @@ def site_of(
         nodes=_nodes(groups, {s.id: i for i, s in enumerate(scopes)}),
         gpus=_gpus(groups, models),
         terms=tuple(terms_of(p) for p in profiles),
-        storages=tuple(_storages(scopes)),
+        storages=tuple(storages_of(scopes)),
     )
 
 
@@ -63,7 +63,7 @@ def _card(group: Group) -> CardModel:
     return CardModel(group.gpu_model, known.rated_w, known.min_cap_w, known.idle_w)
 
 
-def _scopes(budgets: Sequence[PowerBudget]) -> tuple[Scope, ...]:
+def scopes_of(budgets: Sequence[PowerBudget]) -> tuple[Scope, ...]:
     """Parents before children, else in the order written."""
     order: dict[str, PowerBudget] = {}
     while len(order) < len(budgets):
@@ -109,7 +109,8 @@ def _gpus(groups: Sequence[Group], models: tuple[CardModel, ...]) -> Gpus:
     )
 
 
-def _storages(scopes: Sequence[Scope]) -> list[StorageUnit]:
+def storages_of(scopes: Sequence[Scope]) -> list[StorageUnit]:
+    """The batteries of these scopes, in the scopes' order."""
     return [
         StorageUnit(
             id=s.name,

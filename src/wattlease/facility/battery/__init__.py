@@ -1,0 +1,1 @@
+"""Batteries behind their converters: read, ordered, watched, and helping within the second."""
