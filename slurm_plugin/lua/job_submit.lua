@@ -17,12 +17,12 @@ if not loaded then slurm.log_error("%s", "wattlease: " .. tostring(wishes) .. ";
 
 -- A job's licences without ours, as a list, and how many it has of ours: of the site's and of each node's rack.
 local function split(v, licences)
-  local others, count_of = {}, { [v.licence] = 0, [v.resource or ""] = 0 }
+  local others, count_of = {}, { [v.licence] = 0, [v.resource or false] = 0 }
   for one in (licences or ""):gmatch("[^,;|]+") do
     local name, count = one:match("^%s*([^:*=%s]*)[:*=]?(%d*)")
     if count_of[name] then count_of[name] = count_of[name] + (tonumber(count) or 1) else others[#others + 1] = one end
   end
-  return others, count_of[v.licence], count_of[v.resource or ""]
+  return others, count_of[v.licence], count_of[v.resource or false]
 end
 
 local function joined(v, others, power, rack)

@@ -16,6 +16,9 @@ from wattlease_slurm.words import SlurmJob, State
 MOST_KEPT = 4096
 """Agreements that are remembered: one for each user, name and comment."""
 
+MOST_JOBS = 65_536
+"""Jobs whose agreement is remembered for as long as the queue has them unchanged."""
+
 MOST_TERMS = 256
 """More than this, and the terms of jobs that have gone are forgotten."""
 
@@ -31,11 +34,20 @@ class Agreements:
         """Hold to these profiles from now on."""
         self._profiles = profiles
         self._by_words: dict[tuple[str, ...], Agreement] = {}
+        self._by_job: dict[str, tuple[SlurmJob, Agreement]] = {}
         self._place: dict[Terms, int] = {}
         self.terms: tuple[Terms, ...] = (Terms(name="default"),)
 
     def of(self, job: SlurmJob) -> Agreement:
         """What holds for it; where its own words cannot be read, as its user was told, they count for nothing."""
+        seen = self._by_job.get(job.id)
+        if seen is None or seen[0] is not job:
+            if len(self._by_job) >= MOST_JOBS:
+                self._by_job.clear()
+            seen = self._by_job[job.id] = job, self._by_its_words(job)
+        return seen[1]
+
+    def _by_its_words(self, job: SlurmJob) -> Agreement:
         words = (job.comment, job.name, job.user, job.account, job.partition, job.qos)
         if words not in self._by_words:
             if len(self._by_words) >= MOST_KEPT:
@@ -64,7 +76,7 @@ class Agreements:
 
     def take(self, wanted: Iterable[Terms]) -> None:
         """Have a place for each of these."""
-        live = dict.fromkeys(wanted)
+        live = dict.fromkeys({id(terms): terms for terms in wanted}.values())
         if all(terms in self._place for terms in live):
             return
         kept = self.terms if len(self.terms) + len(live) <= MOST_TERMS else ()
@@ -82,14 +94,21 @@ class Standing:
     def __init__(self, agreements: Agreements, book: Book, released: frozenset[str], now_s: float) -> None:
         self._agreements, self._book, self._now_s = agreements, book, now_s
         self.paused, self.released = book.paused, released
+        self._terms: dict[str, Terms] = {}
+        self._places: dict[int, int] = {}
 
     def of(self, job: SlurmJob) -> Terms:
         """Its terms now."""
-        return self._agreements.terms_of(job, self._book.of(job.id).stubborn)
+        if job.id not in self._terms:
+            self._terms[job.id] = self._agreements.terms_of(job, self._book.of(job.id).stubborn)
+        return self._terms[job.id]
 
     def terms(self, job: SlurmJob) -> int:
         """Its place in `Site.terms`."""
-        return self._agreements.place(self.of(job))
+        terms = self.of(job)
+        if id(terms) not in self._places:  # thousands of jobs share few: looked up once, as all are kept meanwhile
+            self._places[id(terms)] = self._agreements.place(terms)
+        return self._places[id(terms)]
 
     def saved_age_s(self, job: SlurmJob) -> float:
         """The work that it has done since it was last saved: none, where it saves itself when asked."""
@@ -106,6 +125,6 @@ class Standing:
 
     def variant(self, job: SlurmJob) -> int:
         """The smaller model that it was asked to run with."""
-        names = [variant.name for variant in self.of(job).variants]
         name = self._book.of(job.id).variant
+        names = [variant.name for variant in self.of(job).variants] if name else []
         return names.index(name) if name in names else NONE

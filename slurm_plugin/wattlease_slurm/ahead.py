@@ -12,9 +12,6 @@ from wattlease.core.model import Window
 LOOK_S = 24 * 3600.0
 """How far ahead reservations are made."""
 
-SOON_S = 5.0
-"""A window this near is the live reservation's: Slurm refuses to begin one in the past."""
-
 CHANGED_W = 100
 """A reservation that is off by less is left as it is."""
 
@@ -36,12 +33,13 @@ def coming(
 
     A window below `limit_w`, which the root may draw now, takes the difference from new jobs: `per_feed_w` licences
     for each watt at the feed, and at most `most_w`, since overlapping reservations must not sum above all there are.
-    Windows that overlap would add up: the lowest has its own time whole, the others what is left of theirs.
+    One that has begun is the live reservation's affair. Windows that overlap would add up: the lowest has its own time
+    whole, the others what is left of theirs.
     """
     found: dict[str, Coming] = {}
     taken: list[tuple[float, float]] = []
     for window in sorted(windows, key=lambda w: (w.limit_w, w.start_s)):
-        soon = now_s + SOON_S < window.start_s <= now_s + LOOK_S
+        soon = now_s < window.start_s <= now_s + LOOK_S
         if window.scope != 0 or not soon or window.limit_w >= limit_w:
             continue
         hold_w = min(math.ceil((limit_w - window.limit_w) * per_feed_w), most_w)

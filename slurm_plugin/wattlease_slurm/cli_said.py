@@ -12,7 +12,10 @@ _WHY = (
     (Why.UNKNOWN, "Invalid job id|Requested reservation is invalid|Job/step already completing or completed"),
     # what suspend says of a job that never was: slurmctld answers it with no error code of its own
     (Why.UNKNOWN, "Unexpected message received|Zero Bytes were transmitted"),
-    (Why.NOT_PERMITTED, "[Aa]ccess/permission denied|Access denied|Invalid user id|Only operators|must be (?:root|an operator)"),
+    (
+        Why.NOT_PERMITTED,
+        "[Aa]ccess/permission denied|Access denied|Invalid user id|Only operators|must be (?:root|an operator)",
+    ),
     (Why.UNANSWERED, "Unable to contact|Socket timed out|connect failure|Connection refused|Connection reset"),
     (Why.UNANSWERED, "[Mm]unge|authentication|Communication connection failure|in standby mode"),
 )

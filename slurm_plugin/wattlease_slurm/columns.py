@@ -48,7 +48,7 @@ def whole(jobs: Iterable[SlurmJob]) -> list[SlurmJob]:
     found: dict[str, SlurmJob] = {}
     for job in jobs:
         at = job.het_job_id or job.id
-        found[at] = _joined(found[at], job) if at in found else replace(job, id=at)
+        found[at] = _joined(found[at], job) if at in found else job if job.id == at else replace(job, id=at)
     return list(found.values())
 
 

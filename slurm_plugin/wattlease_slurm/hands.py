@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -28,8 +29,17 @@ log = logging.getLogger(__name__)
 LAST_S = 15.0
 """Orders are begun for this long after they were given."""
 
+TOLD_S = 120.0
+"""A job's comment is read anew at least this often."""
+
 RETRY_S = 5.0
 """Between two tries at one job."""
+
+LEAST_MOVE_W = 100
+"""The reservation is left as it is where it is off by no more."""
+
+SOON_S = 5.0
+"""No reservation is made that would begin sooner: Slurm refuses one in the past."""
 
 RENEW_S = 60.0
 """The reservation is written again after this long, whatever it is thought to hold: someone may have changed it."""
@@ -78,6 +88,7 @@ class Hands:
         self._pausing = Pausing(backend, book, licence)
         self._orders, self._given_s = Orders(), float("-inf")
         self._tried_s: dict[str, float] = {}
+        self._told: dict[str, tuple[str, float]] = {}
         self._news = asyncio.Event()
         self._said = Said(log)
         self.under_way: set[str] = set()
@@ -88,6 +99,12 @@ class Hands:
         """Want this from now on, in place of what was wanted before."""
         self._orders, self._given_s = orders, self._now()
         self._news.set()
+
+    @property
+    def lately_told(self) -> dict[str, str]:
+        """Comments that were written so lately that the queue may not show them yet."""
+        self._told = {job: told for job, told in self._told.items() if self._now() - told[1] < TOLD_S}
+        return {job: text for job, (text, _) in self._told.items()}
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -134,42 +151,57 @@ class Hands:
             log.log(level, "%s not done: job=%s %s", what, name, trouble)
 
     async def _make_room(self) -> None:
-        """Licences and reservations. A reservation first takes what licences will give back, and gives last.
+        """Licences and reservations. A reservation first takes what licences and others will give back, and gives last.
 
-        Overlapping ones must not sum above all licences, so those to come shrink before the live one grows.
+        Overlapping ones must not sum above all licences, so others make way before the live one grows.
         """
         room, wanted = self._orders.room, self._orders.coming
         if room is None:
             return
         self._orders = replace(self._orders, room=None)  # reckoned from licences that it changes: not to be done twice
-        sure = self._now() - self._held_s < RENEW_S
-        if not sure:
+        if self._now() - self._held_s >= RENEW_S:
             self._coming = None
-        await self._reserve(wanted, growing=False)
+        there = await self._there()
+        if there is not None and await self._move(there, room):
+            await self._reserve(there, wanted)
+
+    async def _move(self, there: dict[str, Coming], room: Room) -> bool:
+        """Change licences and the live reservation; say whether that is as it should be."""
+        sure = self._now() - self._held_s < RENEW_S
+        if sure and not room.licences and abs(room.hold_w - self._held_w) <= LEAST_MOVE_W:
+            return True
+        await self._make_way(there, room.beside_w)
         if (not sure or room.hold_w > self._held_w) and not await self._hold(room.hold_w):
-            return
+            return False
         given = [await self._license(job, watts) for job, watts in room.licences.items()]
         if all(given) and room.hold_w < self._held_w:
             await self._hold(room.hold_w)
-        await self._reserve(wanted, growing=True)
+        return True
 
-    async def _reserve(self, wanted: Mapping[str, Coming], growing: bool) -> None:
-        """Bring the reservations to come to what is wanted: drop and shrink, or make and enlarge."""
-        there = await self._there()
-        if there is None:
-            return
-        for name in [name for name in there if name not in wanted and not growing]:
+    async def _make_way(self, there: dict[str, Coming], beside_w: int) -> None:
+        """Shrink the reservations to come that would not fit beside the live one."""
+        for one in list(there.values()):
+            if one.hold_w > max(beside_w, 1):
+                await self._write(there, replace(one, hold_w=max(beside_w, 1)))
+
+    async def _reserve(self, there: dict[str, Coming], wanted: Mapping[str, Coming]) -> None:
+        """Bring the reservations to come to what is wanted."""
+        for name in [name for name in there if name not in wanted]:
             if await self._backend.drop_reservation(name) is None:
                 del there[name]
         for name, one in wanted.items():
-            old = there.get(name)
-            if differs(one, old) and growing == (old is None or one.hold_w >= old.hold_w):
-                trouble = await self._backend.hold_watts(name, self._licence, one.hold_w, one.start_s, one.duration_s)
-                if trouble is None:
-                    there[name] = one
-                else:
-                    self._said.once(logging.WARNING, f"reservation to come not set: {name}", str(trouble))
-                    await self._mend(trouble, name, *((old.hold_w, old.start_s, old.duration_s) if old else (0,)))
+            begins_soon = name not in there and one.start_s < time.time() + SOON_S
+            if differs(one, there.get(name)) and not begins_soon:
+                await self._write(there, one)
+
+    async def _write(self, there: dict[str, Coming], one: Coming) -> None:
+        trouble = await self._backend.hold_watts(one.name, self._licence, one.hold_w, one.start_s, one.duration_s)
+        if trouble is None:
+            there[one.name] = one
+            return
+        self._said.once(logging.WARNING, f"reservation to come not set: {one.name}", str(trouble))
+        old = there.get(one.name)
+        await self._mend(trouble, one.name, *((old.hold_w, old.start_s, old.duration_s) if old else (0,)))
 
     async def _there(self) -> dict[str, Coming] | None:
         """Our reservations to come; those of an earlier life are found by name, once."""
@@ -214,6 +246,7 @@ class Hands:
 
     async def _comment(self) -> None:
         for job, text in islice(self._orders.comments.items(), COMMENTS):
-            await self._backend.set_admin_comment(job, text)
+            if await self._backend.set_admin_comment(job, text) is None:
+                self._told[job] = text, self._now()
         self._orders = replace(self._orders, comments={})
         await asyncio.to_thread(self._book.save)

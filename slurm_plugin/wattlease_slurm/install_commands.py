@@ -24,13 +24,27 @@ PATIENCE_S = 20.0
 @click.option(
     "--to", "folder", type=FOLDER, help="Write the submit script, prolog, epilog and unit; slurm.conf's folder."
 )
+@click.option(
+    "--resources", "settings", type=FILE, help="The daemon's YAML: print a resources.yaml that guards its racks."
+)
 @click.option("--licence", default="power", show_default=True, help="The licence that counts watts.")
 @click.option("--verdict", help="Where the daemon leaves its verdict, if not in /run/wattlease.")
 @click.option("--shadow", is_flag=True, help="Until the daemon has spoken, only log what jobs would ask for.")
 def install(
-    check: bool, config: Path | None, folder: Path | None, licence: str, verdict: str | None, shadow: bool
+    check: bool,
+    config: Path | None,
+    folder: Path | None,
+    settings: Path | None,
+    licence: str,
+    verdict: str | None,
+    shadow: bool,
 ) -> None:
     """Put Wattlease into a Slurm site, or say what is missing there."""
+    if settings is not None:
+        if check or folder is not None:
+            raise click.UsageError("--resources prints a file and does nothing else; leave --check and --to away")
+        click.echo(_resources(settings), nl=False)
+        return
     if not check and folder is None:
         raise click.UsageError("give --check to look, or --to DIR to write the files; both is fine")
     if folder is not None:
@@ -54,6 +68,21 @@ def _write(folder: Path, licence: str, verdict: str | None, shadow: bool) -> Non
         raise click.ClickException(str(error)) from error
     unit = folder / "wattlease/wattlease-slurm.service"
     click.echo(f"then: cp {unit} /etc/systemd/system/ && systemctl enable --now wattlease-slurm")
+
+
+def _resources(path: Path) -> str:
+    from wattlease.runtime.files import load
+    from wattlease_slurm.racks import RESOURCE, racks, resources_yaml
+    from wattlease_slurm.settings import SlurmSettings
+
+    settings = load(path, SlurmSettings)
+    tree = racks(settings)
+    if tree is None:
+        raise click.ClickException(
+            f"{path}: no budget below the root has nodes of its own, so there is no rack to guard"
+        )
+    name = settings.slurm.rack_resource or RESOURCE
+    return resources_yaml(name, tree)
 
 
 def _lua(text: str) -> str:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
 
 from wattlease.core.actions import Plan, ScopePlan
 from wattlease.core.memory import Memory
@@ -11,7 +15,7 @@ from wattlease.core.model import JobState, Snapshot
 from wattlease_slurm.agreements import Agreements
 from wattlease_slurm.ahead import Coming, coming
 from wattlease_slurm.book import Book
-from wattlease_slurm.hands import Orders, Todo
+from wattlease_slurm.hands import COMMENTS, Orders, Todo
 from wattlease_slurm.intents import Intents
 from wattlease_slurm.room import LEAST_W, Holder, Room, room
 from wattlease_slurm.settings import SlurmSettings
@@ -30,7 +34,15 @@ AT_EASE = frozenset({"within", "preparing"})
 class Ordering:
     """One tick's orders from what is known and meant."""
 
-    def __init__(self, settings: SlurmSettings, agreements: Agreements, book: Book, intents: Intents) -> None:
+    def __init__(
+        self,
+        settings: SlurmSettings,
+        agreements: Agreements,
+        book: Book,
+        intents: Intents,
+        lately_told: Mapping[str, str],
+    ) -> None:
+        self._lately = lately_told
         self._slurm, self._agreements, self._book, self._intents = settings.slurm, agreements, book, intents
         self._per_feed_w = 1.0 / (1.0 + max(g.overhead.per_it_percent for g in settings.groups) / 100.0)
 
@@ -48,7 +60,7 @@ class Ordering:
             shrink={name: self._todo(jobs[name], 0, nodes) for name, nodes in intents.nodes.items()},
             room=licences,
             coming={} if licences is None else self._coming(snapshot, plan.scopes[0], total_w - licences.hold_w),
-            comments=dict(comments(snapshot, plan, jobs)),
+            comments=dict(islice(comments(snapshot, plan, jobs, self._lately), COMMENTS)),
         )
 
     def _todo(self, job: SlurmJob, licences_w: int, nodes: int = 0) -> Todo:
@@ -64,7 +76,7 @@ class Ordering:
             jobs[name].licences.get(self._slurm.licence, wanted_w.get(name, 0)) for name in self._intents.released
         )
         found = room(total_w, holders, left_w * self._licences_per_w(snapshot) + let_go_w, LICENCES_A_TICK)
-        return Room({**found.licences, **dict(self._uncounted(snapshot, jobs, wanted_w))}, found.hold_w)
+        return replace(found, licences={**found.licences, **dict(self._uncounted(snapshot, jobs, wanted_w))})
 
     def _holder(self, job: SlurmJob, wants_w: int | None) -> Holder:
         ours = job.state == State.RUNNING and not self._book.of(job.id).others_licences
@@ -101,13 +113,11 @@ def _wanted_w(snapshot: Snapshot, plan: Plan, after: Memory) -> dict[str, int]:
     """Licences that each job should have: what its GPUs may want under their cap, or would if it ran."""
     per_gpu_w = dict(zip(after.jobs.id, after.jobs.full_w.tolist(), strict=True))
     jobs = snapshot.jobs
-    found: dict[str, int] = {}
-    for j, name in enumerate(jobs.id):
-        full_w = per_gpu_w.get(name, snapshot.site.models[int(jobs.model[j])].rated_w)
-        if jobs.state[j] == JobState.RUNNING:
-            full_w = min(full_w, float(plan.cap_w[j]))
-        found[name] = math.ceil(full_w * int(jobs.gpus[j]))
-    return found
+    rated_w = np.array([model.rated_w for model in snapshot.site.models])[jobs.model]
+    full_w = np.array([per_gpu_w.get(name, np.nan) for name in jobs.id])
+    full_w = np.where(np.isnan(full_w), rated_w, full_w)
+    capped_w = np.where(jobs.state == JobState.RUNNING, np.fmin(full_w, plan.cap_w), full_w)
+    return dict(zip(jobs.id, np.ceil(capped_w * jobs.gpus).astype(int).tolist(), strict=True))
 
 
 def _idle_w(snapshot: Snapshot, name: str) -> int:

@@ -22,6 +22,15 @@ NO_LIMIT = -1
 """Slurm's word for a layer that has always room."""
 
 
+RESOURCE = "rackpower"
+"""What the resource is called where the settings do not say."""
+
+HEAD = """\
+# Beside slurm.conf, for Slurm 25.11.7 or 26.05.2 and newer; then restart slurmctld, and name it in Wattlease's file:
+# slurm: {{rackResource: {resource}}}. Watts of GPUs, asked for each node; the site's own limit moves and is no part.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
     """A part of the feed: watts of GPUs that it has for jobs, `NO_LIMIT` for any, its nodes, and what hangs on it."""
@@ -60,7 +69,7 @@ def resources_yaml(resource: str, tree: Layer) -> str:
         f"    # {layer.name}\n    - nodes: {json.dumps(layer.nodes)}\n      count: {layer.count_w}\n"
         for layer in tree.walk()
     )
-    return f"- resource: {resource}\n  mode: MODE_3\n  layers:\n{layers}"
+    return f"{HEAD.format(resource=resource)}- resource: {resource}\n  mode: MODE_3\n  layers:\n{layers}"
 
 
 def most_w(tree: Layer, among: Collection[str]) -> dict[int, int]:

@@ -28,10 +28,11 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What to set: licences by job, and watts that the reservation is to hold."""
+    """What to set: licences by job, and watts that the reservation is to hold; others may hold `beside_w`."""
 
     licences: Mapping[str, int]
     hold_w: int
+    beside_w: int
 
 
 def room(total_w: int, holders: Sequence[Holder], open_w: float, most: int) -> Room:
@@ -43,7 +44,8 @@ def room(total_w: int, holders: Sequence[Holder], open_w: float, most: int) -> R
     changed = {h.job: h.wants_w for h in off[:most] if h.wants_w is not None}
     used_w = sum(changed.get(h.job, h.has_w) for h in holders)
     hold_w = total_w - used_w - max(math.floor(open_w), 0)
-    return Room(changed, min(max(hold_w, 1), total_w))
+    hold_w = min(max(hold_w, 1), total_w)
+    return Room(changed, hold_w, total_w - hold_w)
 
 
 def _off(holder: Holder) -> bool:

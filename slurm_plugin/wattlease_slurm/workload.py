@@ -101,7 +101,7 @@ class SlurmWorkload:
         if self._config is None or snapshot.now_s - self._queue.read_s > STALE_S:
             return
         self._intents.take(plan, self._jobs)
-        ordering = Ordering(self._settings, self._agreements, self._book, self._intents)
+        ordering = Ordering(self._settings, self._agreements, self._book, self._intents, self._hands.lately_told)
         self._hands.order(ordering.orders(snapshot, plan, after, self._jobs, self._config))
 
     async def run(self) -> None:

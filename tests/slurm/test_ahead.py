@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wattlease.core.model import Window
-from wattlease_slurm.ahead import SOON_S, Coming, coming, differs
+from wattlease_slurm.ahead import Coming, coming, differs
 
 NOW_S, LIMIT_W = 1_746_315_000.0, 100_000.0
 
@@ -27,7 +27,7 @@ def test_at_any_time_the_lowest_limit_that_comes_is_reserved_for_and_nothing_add
     ahead: list[Window], most_w: int
 ) -> None:
     found = coming(ahead, NOW_S, LIMIT_W, 1.0, "wattlease", most_w)
-    reserved = [w for w in ahead if w.scope == 0 and w.start_s > NOW_S + SOON_S and w.limit_w < LIMIT_W]
+    reserved = [w for w in ahead if w.scope == 0 and w.start_s > NOW_S and w.limit_w < LIMIT_W]
     for minute in range(0, 900, 7):
         at_s = NOW_S + 60.0 * minute + 1.0
         lowest = min((w.limit_w for w in reserved if w.start_s <= at_s < w.end_s), default=LIMIT_W)
@@ -38,7 +38,7 @@ def test_at_any_time_the_lowest_limit_that_comes_is_reserved_for_and_nothing_add
 def test_every_window_that_lowers_the_limit_takes_something_in_all_its_time(ahead: list[Window]) -> None:
     found = coming(ahead, NOW_S, LIMIT_W, 1.0, "wattlease", 1_000_000)
     for window in ahead:
-        if window.scope == 0 and window.start_s > NOW_S + SOON_S and window.limit_w < LIMIT_W:
+        if window.scope == 0 and window.start_s > NOW_S and window.limit_w < LIMIT_W:
             middle_s = 0.5 * (window.start_s + window.end_s)
             short = window.end_s - window.start_s < 400.0  # what is left of it may be under Slurm's minute
             assert short or any(held_w(found, middle_s + off_s) > 0 for off_s in (0.0, 31.0, 61.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -113,3 +114,32 @@ def test_a_wish_that_cannot_be_read_is_told_and_the_job_goes_on(slurmctld: Slurm
     assert "PERCENT, 0 to 100" in slurmctld.told[0]
     slurmctld.submit(comment="wattlease:max-slowdown=5,pausable")
     assert len(slurmctld.told) == 1
+
+
+RACKS = replace(VERDICT, resource="rackpower", room_w={"gpu/1": 4000, "gpu/2": 4000, "gpu/4": 2500})
+
+
+@pytest.mark.parametrize(
+    ("job", "licences"),
+    [
+        ({"tres_per_node": "gres/gpu:h100:4", "min_nodes": 1, "max_nodes": 1}, "power:2400,rackpower:2400"),
+        ({"tres_per_node": "gres/gpu:h100:4", "min_nodes": 2, "max_nodes": 2}, "power:4800,rackpower:2400"),
+        ({"tres_per_node": "gres/gpu:h100:8", "min_nodes": 1, "max_nodes": 1}, "power:4800,rackpower:4000"),
+        ({"tres_per_node": "gres/gpu:h100:8", "min_nodes": 3, "max_nodes": 3}, "power:14400,rackpower:2500"),
+        ({"tres_per_job": "gres/gpu:h100:4", "min_nodes": 2, "max_nodes": 2}, "power:2400,rackpower:1200"),
+        ({"tres_per_node": "gres/gpu:h100:1", "licenses": "matlab:1,rackpower:9"}, "matlab:1,power:600,rackpower:600"),
+        ({"tres_per_node": "gres/gpu:h100:1", "partition": "whole"}, "power:600"),
+        ({"min_cpus": 4}, "power:20"),
+    ],
+)
+def test_a_node_asks_its_rack_for_no_more_than_would_fit_were_it_empty(
+    start: Start, job: dict[str, Any], licences: str
+) -> None:
+    there = start(RACKS)
+    (there.folder / "etc/resources.yaml").write_text("- resource: rackpower\n  mode: MODE_3\n")
+    there.start()
+    assert there.submit(**job)["licenses"] == licences
+
+
+def test_a_resource_that_slurmctld_has_not_read_is_not_asked_for(start: Start) -> None:
+    assert start(RACKS).submit(tres_per_node="gres/gpu:h100:1")["licenses"] == "power:600"

@@ -96,7 +96,7 @@ end
 -- Of a job, in whole watts; never more than the site has: a job that large runs alone, under caps.
 local function of(v, job, part_list)
   local most_w = 0
-  for _, part in ipairs(partitions(job, part_list)) do most_w = math.max(most_w, watts_in(v, job, part)) end
+  for _, part in ipairs(partitions(job, part_list)) do most_w = math.max(most_w, (watts_in(v, job, part))) end
   return math.ceil(math.min(most_w, v.total))
 end
 

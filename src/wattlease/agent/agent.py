@@ -22,7 +22,6 @@ from wattlease.agent.hinting import Hinting
 from wattlease.agent.hints import HintFolder
 from wattlease.agent.keeper import Keeper
 from wattlease.agent.meters import NodeMeters
-from wattlease.agent.notify import ALIVE, READY, STOPPING, notify, watchdog_s
 from wattlease.agent.originals import Originals
 from wattlease.agent.reporting import reporter
 from wattlease.agent.settings import AgentSettings
@@ -32,6 +31,7 @@ from wattlease.core.errors import MeterError
 from wattlease.core.lease import Grant, Holder
 from wattlease.runtime.lease.client import Duties, LeaseClient
 from wattlease.runtime.lease.clock import steady_s
+from wattlease.runtime.notify import ALIVE, READY, STOPPING, notify, watchdog_s
 
 PULSE_S = 1.0
 STOP_S = 3.0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from wattlease.agent.notify import ALIVE, READY, notify, watchdog_s
+from wattlease.runtime.notify import ALIVE, READY, notify, watchdog_s
 
 
 @pytest.mark.parametrize("abstract", [True, False])
