@@ -5,12 +5,14 @@ import sys
 from dataclasses import replace
 from importlib.metadata import EntryPoint, version
 
+import numpy as np
 import orjson
 import pytest
 from click.testing import CliRunner
 
 from wattlease.core.decide import decide
 from wattlease.core.memory import FRESH
+from wattlease.core.model import NONE
 from wattlease.runtime.cli import Commands, main
 from wattlease.runtime.record import Recorder, read
 
@@ -22,7 +24,8 @@ def path(tmp_path, night, evenly):
         for snapshot in night:
             plan, after = evenly(snapshot, memory)
             if snapshot is night[5]:
-                snapshot = replace(snapshot, jobs=one_job(snapshot.jobs))
+                alone = replace(snapshot.gpus, job=np.array([0, NONE]))
+                snapshot = replace(snapshot, jobs=one_job(snapshot.jobs), gpus=alone)
                 plan = replace(plan, cap_w=plan.cap_w[:1], job_w=plan.job_w[:1], speed_frac=plan.speed_frac[:1],
                                cost_per_h=plan.cost_per_h[:1])  # fmt: skip
             recorder.write(snapshot, plan, memory)

@@ -1,4 +1,4 @@
-"""The commands on a tick record: `wattlease replay` and `wattlease explain`.
+"""What happened: `wattlease replay` on a tick record, `wattlease explain` on one or on the live page.
 
 Each imports what it works with when it runs, so that `wattlease --help` stays quick.
 """
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from wattlease.runtime.page_option import page_url
 
 if TYPE_CHECKING:
     from wattlease.runtime.record import Tick
@@ -73,15 +75,35 @@ def replay(record: Path) -> None:
 
 
 @click.command()
-@click.argument("record", type=RECORD)
+@click.argument("asked", metavar="JOBID | RECORD")
 @click.argument("name", required=False)
-@click.option("--at", metavar="TIME", callback=moment, help="End the story here: ISO 8601 or unix seconds.")
+@click.option("--at", metavar="TIME", callback=moment, help="End a record's story here: ISO 8601 or unix seconds.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def explain(record: Path, name: str | None, at: float, as_json: bool) -> None:
+@page_url
+@click.option(
+    "--state-folder",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The controller's stateFolder, for jobs that ended longer ago than its page remembers.",
+)
+def explain(asked: str, name: str | None, at: float, as_json: bool, url: str, state_folder: Path | None) -> None:
     """Tell what happened to a job or a node, why, and what it cost.
 
-    NAME is a job's id or name, or a node; without it every job is listed with its last sentence.
+    JOBID asks the controller's live page: 4711, a task 123_4, a part 123+1, a pod namespace/name, or a job's name.
+
+    RECORD, an existing file, is a tick record, and NAME a job's id or name in it, or a node; without NAME every job is
+    listed with its last sentence.
     """
+    if Path(asked).is_file():
+        _explain_recorded(Path(asked), name, at, as_json)
+    elif name is not None or asked.endswith((".jsonl", ".gz")):
+        raise click.BadParameter(f"there is no record {asked}; give the path of a record, or a job's id alone")
+    elif math.isfinite(at):
+        raise click.BadParameter("--at is for a record: the live page tells of now")
+    else:
+        _explain_live(asked, as_json, url, state_folder)
+
+
+def _explain_recorded(record: Path, name: str | None, at: float, as_json: bool) -> None:
     from wattlease.runtime.story import told
     from wattlease.runtime.story_print import print_json, print_story
 
@@ -91,3 +113,16 @@ def explain(record: Path, name: str | None, at: float, as_json: bool) -> None:
         print_json(story)
     else:
         print_story(story)
+
+
+def _explain_live(job: str, as_json: bool, url: str, state_folder: Path | None) -> None:
+    from wattlease.runtime.job_print import print_sheet, print_sheet_json
+    from wattlease.runtime.story_live import sheet_of
+
+    sheet, away = sheet_of(job, url, state_folder)
+    if away:
+        click.echo(f"{away}; this is from the file of ended jobs", err=True)
+    if as_json:
+        print_sheet_json(sheet)
+    else:
+        print_sheet(sheet)

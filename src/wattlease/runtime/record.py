@@ -46,14 +46,6 @@ def dumps(data: object) -> bytes:
     return orjson.dumps(data, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def clock(now_s: float) -> str:
-    """A time of a record in UTC, for people; simulated ones may lie beyond the calendar."""
-    try:
-        return datetime.fromtimestamp(now_s, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    except (ValueError, OverflowError, OSError):
-        return f"{now_s:g} s"
-
-
 class Recorder:
     """Appends ticks to the newest segment of a record; gzip where the path ends with .gz.
 

@@ -13,7 +13,8 @@ from wattlease.core.actions import Plan
 from wattlease.core.memory import FRESH, Memory
 from wattlease.core.model import Snapshot
 from wattlease.core.wire import plain
-from wattlease.runtime.record import Tick, clock, dumps, read
+from wattlease.runtime.printed import clock
+from wattlease.runtime.record import Tick, dumps, read
 
 Decide = Callable[[Snapshot, Memory], tuple[Plan, Memory]]
 

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import click
 import orjson
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from wattlease.core import explain
-from wattlease.runtime.record import clock
-from wattlease.runtime.story import Entry, JobStory, NodeStory, Story
-
-
-def shown(text: str) -> str:
-    """The text without control characters: names come from outside and must not steer the terminal."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+from wattlease.runtime.printed import clock, print_entries, print_rows, shown
+from wattlease.runtime.story import NodeStory, Story
+from wattlease.runtime.story_jobs import JobStory
 
 
 def print_json(story: Story) -> None:
@@ -42,7 +35,7 @@ def print_story(story: Story) -> None:
 
 def print_jobs(stories: Sequence[JobStory]) -> None:
     """Every job with its newest state and last sentence."""
-    _rows(
+    print_rows(
         ("job", "name", "owner", "GPUs", "state", "speed", "cost", "last"),
         [(s.id, s.name, s.owner, str(s.gpus), _state(s), _share(s), f"{s.cost:.2f}", s.sentence) for s in stories],
         numbers=("GPUs", "speed", "cost"),
@@ -60,7 +53,7 @@ def print_job(story: JobStory) -> None:
         click.echo("; ".join(parts))
     click.echo(shown(story.sentence))
     click.echo(f"cost of steering so far: {story.cost:.2f}")
-    _entries(story.entries)
+    print_entries(story.entries)
 
 
 def print_node(story: NodeStory) -> None:
@@ -68,7 +61,7 @@ def print_node(story: NodeStory) -> None:
     drawn = f"draws {explain.watts(story.draw_w)}" if math.isfinite(story.draw_w) else "draw not known"
     click.echo(shown(f"node {story.id} ({story.cluster}): granted {explain.watts(story.grant_w)}, {drawn}"))
     click.echo(shown(f"as of {clock(story.seen_s)} UTC; limited by {story.limited_by}"))
-    _entries(story.entries)
+    print_entries(story.entries)
 
 
 def _state(story: JobStory) -> str:
@@ -77,21 +70,3 @@ def _state(story: JobStory) -> str:
 
 def _share(story: JobStory) -> str:
     return f"{story.speed_frac:.1%}" if math.isfinite(story.speed_frac) else "-"
-
-
-def _entries(entries: Sequence[Entry]) -> None:
-    _rows(("time (UTC)", "what", "why"), [(clock(e.now_s), e.what, e.sentence) for e in entries])
-
-
-def _rows(head: Sequence[str], rows: Sequence[tuple[str, ...]], numbers: Collection[str] = ()) -> None:
-    console = Console()
-    if not console.is_terminal:
-        for row in (tuple(head), *rows):
-            click.echo("\t".join(map(shown, row)))
-        return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in head:
-        table.add_column(title, justify="right" if title in numbers else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(escape(shown(cell)) for cell in row))
-    console.print(table)

@@ -15,10 +15,12 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
+from wattlease.runtime.job_book import JobBook
 from wattlease.runtime.view import SiteView
 from wattlease.runtime.web_assets import index_asset, plotly_asset, static_assets
 from wattlease.runtime.web_controls import Controls, add_controls
 from wattlease.runtime.web_guard import add_security_headers, guard, is_loopback, refusal
+from wattlease.runtime.web_jobs import FIELD, job_answer
 from wattlease.runtime.web_metrics import gather
 
 HEARTBEAT_S = 5.0
@@ -30,8 +32,9 @@ BODY_MAX_BYTES = 65_536
 class Page:
     """The newest document and who waits for the next; `publish` and the server share one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, book: JobBook | None = None) -> None:
         self.view: SiteView | None = None
+        self.book = book
         self.sequence = 0
         self._published_s = 0.0
         self._tick = b""
@@ -92,6 +95,7 @@ def build_app(
     app.router.add_get("/", show_page)
     app.router.add_get("/api/view", show_view)
     app.router.add_get("/api/stream", stream)
+    app.router.add_get("/api/job", show_job)
     app.router.add_get("/healthz", show_health)
     app.router.add_get("/readyz", show_readiness)
     app.router.add_get("/metrics", show_metrics)
@@ -113,6 +117,12 @@ async def show_view(request: web.Request) -> web.Response:
     response = web.Response(body=view.whole_json(), content_type="application/json", headers=headers)
     response.enable_compression()
     return response
+
+
+async def show_job(request: web.Request) -> web.Response:
+    """Answer with what is known of one job."""
+    page = request.app[PAGE]
+    return job_answer(page.book, page.view, request.query.get(FIELD, ""))
 
 
 async def stream(request: web.Request) -> web.StreamResponse:

@@ -29,7 +29,7 @@ class Demo:
     """Drives the site beside the server: ticks run in a thread, one at a time with a person's orders."""
 
     def __init__(self, site: DemoSite, speed: float) -> None:
-        self.site, self.page = site, Page()
+        self.site, self.page = site, Page(site.book)
         self.lock = asyncio.Lock()
         tick_s = site.scenario.tick_seconds
         self.ticks = max(round(speed * PUBLISH_S / tick_s), 1)
@@ -45,6 +45,7 @@ class Demo:
             async with self.lock:
                 view = await asyncio.to_thread(self.site.advance, CATCH_UP_TICKS if behind else self.ticks)
             if view is not self.page.view:
+                self.page.book = self.site.book  # a reset begins another
                 self.page.publish(view)
             await asyncio.sleep(0.0 if behind else max(self.every_s - (clock() - begun_s), 0.0))
 

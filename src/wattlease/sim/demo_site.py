@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import UTC, datetime, timedelta
 from importlib.resources import as_file, files
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -18,6 +20,8 @@ from wattlease.core.errors import WattleaseError
 from wattlease.core.memory import FRESH, Memory
 from wattlease.core.model import NONE, Snapshot
 from wattlease.runtime.files import load
+from wattlease.runtime.job_accounts import JobAccounts
+from wattlease.runtime.job_book import JobBook
 from wattlease.runtime.showing import Showing
 from wattlease.runtime.showing_time import storage_w
 from wattlease.runtime.view import SiteView
@@ -54,6 +58,7 @@ class DemoSite:
         self.plant = Plant(self.scenario, self.scenario.seed)
         self.memory: Memory = FRESH
         self.showing = Showing()
+        self.book = JobBook(JobAccounts(Path(os.devnull)))  # a demo's jobs are written down nowhere
         self.events = 0
         self.shown_s = -np.inf
         self.handed_over = False
@@ -81,6 +86,7 @@ class DemoSite:
             before, snapshot = self.memory, self.plant.observe()
             plan, self.memory = decide(snapshot, before)
             self.showing.note(snapshot, plan, self.memory)
+            self.book.note(snapshot, plan)
             if snapshot.now_s - self.shown_s >= ROW_S - 1e-6:
                 self.view = self.showing.view(snapshot, plan, before, self.memory)
                 self.shown_s = snapshot.now_s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -234,3 +235,16 @@ async def test_in_shadow_nothing_is_held_back_and_the_page_says_what_would_be(tm
         assert control.page.view is not None
         assert control.page.view.mode == "Shadow"
         assert min(one.caps_w + two.caps_w) >= 395.0
+
+
+async def test_a_service_manager_hears_that_it_decides(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = str(tmp_path_factory.mktemp("n") / "s")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address)
+        manager.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", address)
+        async with run(controlled(tmp_path, settings(tmp_path)), *pair()):
+            told = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(manager, 64), 10.0)
+    assert told == b"WATCHDOG=1"

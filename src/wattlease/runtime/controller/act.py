@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from wattlease.core import explain
-from wattlease.core.actions import Plan
+from wattlease.core.actions import Charge, Discharge, Plan
 from wattlease.core.lease import Target
 from wattlease.core.model import NONE, Bools, Floats, Site, Snapshot
 from wattlease.core.outcome import gpu_caps
@@ -44,6 +44,21 @@ def targets(snapshot: Snapshot, plan: Plan, node_watts: NodeWatts) -> dict[str, 
         name: Target(float(given_w[n]), tuple(caps_w[first[n] : first[n + 1]].tolist()))
         for n, name in enumerate(site.nodes.id)
     }
+
+
+def supply_w(snapshot: Snapshot, plan: Plan) -> float:
+    """What the nodes may draw in all: the limit at the feed, and what the batteries behind it give.
+
+    A battery counts for what it was ordered and is measured to give, whichever is less, and charging for whichever is
+    more: watts are lent once they are there.
+    """
+    orders = {a.storage: a.power_w for a in plan.actions if isinstance(a, Discharge)}
+    orders |= {a.storage: -a.power_w for a in plan.actions if isinstance(a, Charge)}
+    given_w = sum(
+        min(orders.get(unit.id, 0.0), state.power_w if np.isfinite(state.power_w) else 0.0)
+        for unit, state in zip(snapshot.site.storages, snapshot.storages, strict=True)
+    )
+    return max(plan.scopes[0].limit_w + given_w, 0.0)
 
 
 def unlimited(snapshot: Snapshot) -> dict[str, Target]:

@@ -17,7 +17,7 @@ from wattlease.core.decide import decide
 from wattlease.core.lease import Refused
 from wattlease.core.memory import FRESH, Memory
 from wattlease.core.model import Snapshot
-from wattlease.runtime.controller.act import NodeWatts, hints, targets, unlimited
+from wattlease.runtime.controller.act import NodeWatts, hints, supply_w, targets, unlimited
 from wattlease.runtime.controller.lasting import Lasting
 from wattlease.runtime.controller.observe import Observer
 from wattlease.runtime.controller.settings import ControllerSettings
@@ -30,6 +30,7 @@ from wattlease.runtime.lease.grantor import Grantor
 from wattlease.runtime.lease.said import Said
 from wattlease.runtime.lease.store import RosterStore
 from wattlease.runtime.lease.terms import GrantTerms
+from wattlease.runtime.notify import ALIVE, notify
 from wattlease.runtime.record import Recorder
 from wattlease.runtime.showing import Showing
 from wattlease.runtime.site import membership_of
@@ -112,6 +113,7 @@ class Controller:
                 self.workload.begin()
             if leads:
                 await self._tick()
+            notify(ALIVE)
             await asyncio.sleep(max(self.settings.tick_seconds - (self._now() - begun_s), 0.0))
 
     async def _tick(self) -> None:
@@ -135,7 +137,7 @@ class Controller:
         self.workload.act(snapshot, plan, after)
         if self.surroundings:
             self.surroundings.act(snapshot, plan)
-        missing_w = self.grantor.plan(targets(snapshot, plan, self._node_watts), plan.scopes[0].limit_w)
+        missing_w = self.grantor.plan(targets(snapshot, plan, self._node_watts), supply_w(snapshot, plan))
         if isinstance(missing_w, Refused):
             return
         if missing_w > 0.0:

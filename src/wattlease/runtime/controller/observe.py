@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from wattlease.core.lease import Ledger
-from wattlease.core.model import Floats, GpuReadings, NodeReadings, Site, Snapshot
+from wattlease.core.model import Floats, GpuReadings, NodeReadings, Site, Snapshot, Storage
 from wattlease.runtime import calendar
 from wattlease.runtime.controller.settings import ControllerSettings
 from wattlease.runtime.controller.surroundings import Around, Surroundings
@@ -19,6 +19,9 @@ from wattlease.runtime.site import site_of
 
 HORIZON_S = 26 * 3600.0
 """How far ahead windows are looked up."""
+
+NO_STORAGE = Storage(soc_frac=np.nan, soh_frac=1.0, power_w=0.0, age_s=np.inf, available=False)
+"""A battery that nobody here reaches."""
 
 SAME_W = 0.5
 """A card's range that differs from what is known by less is the same."""
@@ -60,7 +63,7 @@ class Observer:
             nodes=NodeReadings(node_w, node_age_s, np.fmin(granted_w, self.site.nodes.nameplate_w)),
             jobs=jobs,
             meters=around.meters,
-            storages=around.storages,
+            storages=around.storages or (NO_STORAGE,) * len(self.site.storages),
             windows=(*calendar.windows(self.site.scopes, now_s, HORIZON_S), *around.windows),
             forecasts=around.forecasts,
             prices=around.prices,

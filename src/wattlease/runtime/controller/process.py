@@ -33,6 +33,7 @@ from wattlease.runtime.lease.service import serving as serving_lease
 from wattlease.runtime.lease.service_metrics import LeaseMetrics
 from wattlease.runtime.lease.store import StateFolder
 from wattlease.runtime.lease.tls import ServerTls, TlsFiles
+from wattlease.runtime.notify import READY, STOPPING, notify
 from wattlease.runtime.record import Recorder
 from wattlease.runtime.web import serving as serving_page
 
@@ -79,7 +80,9 @@ async def _run(
             asyncio.create_task(_follow(path, control)),
             asyncio.create_task(stop.wait()),
         ]
+        notify(READY)
         done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        notify(STOPPING)
         for task in rest:
             task.cancel()
         await asyncio.gather(*rest, return_exceptions=True)

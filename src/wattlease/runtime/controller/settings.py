@@ -100,6 +100,12 @@ class ControllerSettings(Part):
         for i, group in enumerate(self.groups):
             if group.budget not in budgets:
                 raise mistake(("groups", i, "budget"), f"'{group.budget}' is not defined; there is {_list(budgets)}")
+        for i, budget in enumerate(self.budgets):
+            for k, storage in enumerate(budget.spec.storage):
+                if storage.pcs is not None and storage.pcs.reversion_seconds < self.grant_seconds:
+                    told = f"{storage.pcs.reversion_seconds} is shorter than a grant of {self.grant_seconds:g} s lasts"
+                    at = ("budgets", i, "spec", "storage", k, "pcs", "reversionSeconds")
+                    raise mistake(at, f"{told}: a battery must not stop before the watts that were lent on it")
         names = [name for group in self.groups for name in group.names]
         if len(set(names)) != len(names):
             raise mistake(("groups",), "two nodes have the same name; a node's name is in its certificate")
