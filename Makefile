@@ -34,6 +34,7 @@ lint: .venv/dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m wattlease.runtime.reference --check docs/budget.md
+	$(BIN)/python -m wattlease.runtime.crds --check crds/
 
 bench: .venv/dev
 	@for script in tests/bench/bench_*.py; do \

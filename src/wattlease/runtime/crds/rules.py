@@ -1,0 +1,31 @@
+"""Every rule that a model's validators check across fields, said again in CEL.
+
+A validator of a model that has no rule here would let an API server take what Wattlease then refuses: the tests build
+each part at random and want one verdict from both. What no rule can say: whether a time zone's name is known, and what
+holds between resources (parents, and the sums of what children are guaranteed); the operator's conditions tell those.
+"""
+
+from __future__ import annotations
+
+from wattlease.core.api import PowerProfileSpec
+from wattlease.core.api_base import Part
+from wattlease.runtime.crds.rule import Rule, strictly, weakly
+from wattlease.runtime.crds.rules_plant import PLANT
+from wattlease.runtime.crds.rules_reach import REACH
+
+_SORT = "sort with the largest first"
+
+_PROFILE = (
+    strictly("falls", "batchSteps", "batchPercent", f"batchPercent must fall; {_SORT}"),
+    strictly("falls", "batchSteps", "drawPercent", f"drawPercent must fall; {_SORT}"),
+    strictly("falls", "variants", "drawPercent", f"drawPercent must fall; {_SORT}"),
+    Rule(
+        "curve",
+        "!has(self.curve) || self.curve.size() != 1",
+        "one point is no curve; write at least two, highest draw first",
+    ),
+    strictly("falls", "curve", "drawPercent", f"drawPercent must fall; {_SORT}"),
+    weakly("falls", "curve", "speedPercent", "speedPercent rises; fewer watts cannot be faster"),
+)
+
+RULES: dict[type[Part], tuple[Rule, ...]] = {**PLANT, **REACH, PowerProfileSpec: _PROFILE}
