@@ -1,0 +1,172 @@
+"""The controller's loop with a real feed meter and a real battery around it, both SunSpec on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import pytest
+
+pytest.importorskip("pymodbus", reason="pymodbus is not installed: pip install wattlease[facility]")
+sys.path.insert(0, str(Path(__file__).parent))  # the hall stands in a module beside the tests
+
+from facility_plant import SECRET_BYTES, Hall, open_hall, run, until
+
+from wattlease.core import overhead
+from wattlease.facility.meters import judging
+from wattlease.runtime.controller.controller import Controller
+from wattlease.runtime.controller.surroundings import ENTRY_POINTS
+from wattlease.runtime.view import SiteView
+
+ALL_W = 2 * 4 * 390.0
+"""What the cards draw when nothing is held back."""
+
+LIMIT_W = 4000
+"""Below the 4332 W that all of it takes, with overhead and cooling."""
+
+
+@pytest.fixture
+async def hall(tmp_path: Path) -> AsyncIterator[Hall]:
+    async with open_hall(tmp_path) as opened:
+        yield opened
+
+
+@pytest.fixture
+def taught_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Overhead is learned within seconds in place of a minute; nobody configured the cooling."""
+    monkeypatch.setattr(overhead, "OVERHEAD_TAU_S", 1.0)
+
+
+def view(control: Controller) -> SiteView:
+    assert control.page.view is not None
+    return control.page.view
+
+
+def state(control: Controller) -> str:
+    return control.page.view.state if control.page.view else ""
+
+
+@pytest.mark.usefixtures("taught_soon")
+async def test_the_meter_teaches_the_overhead_that_nobody_configured(hall: Hall) -> None:
+    control, _ = hall.controlled(hall.settings(hall.spec(5000, with_battery=False)))
+    async with run(control, hall):
+        configured_w = ALL_W + 2 * 360.0
+        await until(lambda: hall.cards_w > 0.99 * ALL_W)
+        await until(lambda: abs((view(control).draw_w or 0.0) - hall.feed_w) < 60.0)
+        assert hall.feed_w > configured_w + 400.0
+
+
+@pytest.mark.usefixtures("taught_soon")
+async def test_the_battery_gives_before_jobs_do_and_fades_before_its_reserve(hall: Hall) -> None:
+    control, _ = hall.controlled(hall.settings(hall.spec(LIMIT_W)))
+    async with run(control, hall):
+        await until(lambda: hall.battery_w > 300.0 and hall.feed_w <= LIMIT_W)
+        assert hall.cards_w > 0.99 * ALL_W
+        hall.battery.soc_frac = 0.22
+        await until(lambda: hall.battery_w < 300.0 and hall.feed_w <= LIMIT_W)
+        assert hall.battery_w > 100.0, "there is charge above the reserve"
+        assert hall.cards_w < 0.99 * ALL_W
+        hall.battery.soc_frac = 0.2
+        await until(lambda: hall.battery_w == 0.0 and hall.feed_w <= LIMIT_W)
+        assert hall.cards_w < 0.92 * ALL_W
+
+
+@pytest.mark.usefixtures("taught_soon")
+@pytest.mark.parametrize("how", ["freezes", "dies"])
+async def test_when_the_meter_fails_nothing_rises(hall: Hall, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "FROZEN_S", 3.0)
+    at_once: dict[str, Any] = {"with_battery": False, "stale_s": 3, "ramp": {"releasePercentPerMinute": 100}}
+    control, _ = hall.controlled(hall.settings(hall.spec(LIMIT_W, **at_once)))
+    async with run(control, hall):
+        await until(lambda: state(control) != "blind" and 0.9 * LIMIT_W < hall.feed_w <= LIMIT_W, 20.0)
+        hall.meter.frozen, hall.meter.deaf = how == "freezes", how == "dies"
+        hall.nodes[1].wants_w = 150.0  # a meter that lives would show it
+        await until(lambda: state(control) == "blind")
+        control.change(hall.settings(hall.spec(5000, **at_once)))
+        hall.nodes[1].wants_w = 390.0
+        for look in range(80):
+            waking = look < 40  # work that wakes is cut back within a tick or two
+            assert hall.feed_w <= (1.05 if waking else 1.01) * LIMIT_W
+            await asyncio.sleep(0.05)
+        assert view(control).limit_w == 5000.0
+        assert state(control) == "blind"
+
+
+@pytest.mark.usefixtures("taught_soon")
+async def test_an_event_by_a_call_lowers_the_limit_at_its_start(hall: Hall, tmp_path: Path) -> None:
+    token, port = tmp_path / "token", free_port()
+    token.write_text("a-token-of-some-length")
+    token.chmod(0o600)
+    calls = {"http": {"port": port, "tokenFile": str(token)}}
+    control, around = hall.controlled(hall.settings(hall.spec(5000, with_battery=False, gridEvents=calls)))
+    async with run(control, hall), aiohttp.ClientSession() as web:
+        await until(lambda: around.standing().events["hall"][0].trouble == "")
+        await until(lambda: hall.cards_w > 0.99 * ALL_W)
+        start_s = time.time() + 3.0
+        start, end = (datetime.fromtimestamp(at_s, UTC).isoformat() for at_s in (start_s, start_s + 3600.0))
+        event = {"name": "evening", "start": start, "end": end, "limitWatts": 3600}
+        headers = {"Authorization": "Bearer a-token-of-some-length"}
+        async with web.post(f"http://127.0.0.1:{port}/v1/events", json=event, headers=headers) as answer:
+            assert answer.status == 201
+        while time.time() < start_s - 0.2:
+            assert view(control).limit_w == 5000.0
+            await asyncio.sleep(0.05)
+        await until(lambda: view(control).limit_w == 3600.0, 3.0)
+        assert "evening" in view(control).binding
+        await until(lambda: hall.feed_w <= 3600.0)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def test_a_controller_that_is_killed_leaves_the_battery_idle_and_grants_run_out(hall: Hall) -> None:
+    if not entry_points(group=ENTRY_POINTS):
+        pytest.skip("the facility is not registered here: install this checkout again")
+    async with killable(hall) as (controller, address):
+        clients = [asyncio.create_task(client.run()) for client in hall.clients(address)]
+        try:
+            await until(lambda: hall.battery_w > 200.0 and hall.cards_w > 0.95 * ALL_W, 25.0)
+            controller.send_signal(signal.SIGKILL)
+            killed_s = time.monotonic()
+            await until(lambda: hall.battery_w == 0.0, 5.0)
+            assert time.monotonic() - killed_s <= 3.5, "its own timer ends what was ordered"
+            await until(lambda: all(node.caps_w == [100.0] * 4 for node in hall.nodes), 5.0)
+        finally:
+            for client in clients:
+                client.cancel()
+            await asyncio.gather(*clients, return_exceptions=True)
+
+
+@asynccontextmanager
+async def killable(hall: Hall) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
+    """A controller in a process of its own, and where it grants."""
+    secret, file = hall.folder / "secret", hall.folder / "controller.yaml"
+    secret.write_bytes(SECRET_BYTES)
+    listen = {"port": 0, "secretFile": str(secret)}
+    settings = hall.settings(hall.spec(LIMIT_W), listen=listen, page={"port": 0})
+    file.write_bytes(orjson.dumps(settings.model_dump(mode="json", by_alias=True, exclude_unset=True)))
+    program = (str(Path(sys.executable).with_name("wattlease")), "controller", "--config", str(file))
+    controller = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
+    try:
+        assert controller.stdout is not None
+        told = (await controller.stdout.readline()).decode()
+        yield controller, told.removeprefix("leases at ").partition(",")[0]
+    finally:
+        if controller.returncode is None:
+            controller.kill()
+        await controller.wait()
