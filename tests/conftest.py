@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from wattlease.core.actions import Plan, Release, ScopePlan
 from wattlease.core.api import PowerBudget
@@ -23,6 +24,9 @@ from wattlease.core.model import (
     Snapshot,
     Terms,
 )
+
+settings.register_profile("ours", deadline=None)  # a busy machine is no reason to fail
+settings.load_profile("ours")
 
 Policy = Callable[[Snapshot, Memory], tuple[Plan, Memory]]
 

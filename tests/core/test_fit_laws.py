@@ -102,6 +102,20 @@ def test_the_order_of_the_rows_does_not_matter(seed: int, rows: int, tiers: int,
     np.testing.assert_allclose(one.watts_w[order], two.watts_w)
 
 
+@given(SEEDS, st.integers(20, 60), TIERS, st.floats(0, 1), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_halving_finds_the_same_steps_as_sorting(seed: int, rows: int, tiers: int, frac: float, lumps: bool) -> None:
+    points, rng = drawn(seed, rows, tiers)
+    points = replace(points, cost=np.round(points.cost, 1))  # so that many prices are the same
+    rank, limit_w = rng.permutation(rows), within(points, frac)
+    sorted_all = fit(points, rank, limit_w, lumps)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("wattlease.core.fit.FEW_STEPS", 4)
+        halved = fit(points, rank, limit_w, lumps)
+    assert np.array_equal(halved.column, sorted_all.column)
+    np.testing.assert_allclose(halved.watts_w, sorted_all.watts_w)
+
+
 def test_of_twins_the_one_of_lower_rank_gives() -> None:
     one, _ = drawn(3, 1)
     both = np.zeros(2, int)

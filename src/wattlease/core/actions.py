@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-
-import numpy as np
 
 from wattlease.core.model import Floats
 
@@ -115,14 +112,3 @@ class Plan:
     cost_per_h: Floats
     grant_w: Floats
     spare_frac: Floats
-
-    def of(self, job: str) -> Iterator[Action]:
-        """Every action on one job."""
-        return (a for a in self.actions if getattr(a, "job", None) == job)
-
-
-def caps(before: Plan | None, jobs: tuple[str, ...], after: Plan, step_w: float = 1.0) -> Iterator[Cap]:
-    """The caps that differ by more than `step_w` from the plan before, when both are of the same `jobs`."""
-    old_w = before.cap_w if before is not None and len(before.cap_w) == len(after.cap_w) else after.cap_w + np.inf
-    for j in np.flatnonzero(np.abs(after.cap_w - old_w) > step_w):
-        yield Cap(jobs[j], float(after.cap_w[j]))

@@ -7,14 +7,18 @@ allows. Waiting jobs have no place yet: they weigh in the roots that feed their 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from wattlease.core.estimate import Estimate
 from wattlease.core.fit import Choice, Points, cheapest, fit
 from wattlease.core.model import NONE, Bools, Floats, Ints, JobState, Snapshot
 from wattlease.core.offers import Kind, Offers
+
+NOT = np.zeros(1, bool)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,25 +44,49 @@ class Assigned:
     short_w: Floats
 
 
-def table(of_jobs: tuple[Offers, ...], of_storage: Offers) -> Table:
+def table(of_jobs: tuple[Offers, ...], of_storage: Offers | None = None) -> Table:
     """The levers' points one below the other; a row that has no such offer gets infinite cost there."""
-    jobs, units = of_jobs[0].cost.shape[1], of_storage.cost.shape[1]
-    parts = (*of_jobs, of_storage) if units else of_jobs
-    shape = (sum(len(o.kind) for o in parts), jobs + units)
-    watts_w, draw_w, speed = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    cost, tier = np.full(shape, np.inf), np.zeros(shape, np.int64)
-    top = 0
-    for part in parts:
-        rows = slice(jobs, None) if part is of_storage else slice(0, jobs)
-        here = (slice(top, top + len(part.kind)), rows)
-        watts_w[here], draw_w[here], cost[here] = part.watts_w, part.draw_w, part.cost
-        tier[here], speed[here] = part.tier, part.speed_frac
-        top += len(part.kind)
-    kinds = np.array([k for part in parts for k in part.kind], np.int64)
-    sizes = np.array([s for part in parts for s in part.size], np.int64)
-    same = (kinds[1:] == kinds[:-1]) & (sizes[1:] == sizes[:-1]) & ((kinds[1:] == Kind.RUN) | (kinds[1:] == Kind.STORE))
-    chain = np.append(False, same)
-    return Table(Points(watts_w, cost, tier, chain), kinds, sizes, draw_w, speed, jobs)
+    kinds = np.array([k for part in of_jobs for k in part.kind], np.int64)
+    sizes = np.array([s for part in of_jobs for s in part.size], np.int64)
+    chain = _chained(kinds, sizes)
+    points = Points(_column(of_jobs, "watts_w"), _column(of_jobs, "cost"), _column(of_jobs, "tier"), chain)
+    found = Table(
+        points, kinds, sizes, _column(of_jobs, "draw_w"), _column(of_jobs, "speed_frac"), points.cost.shape[1]
+    )
+    return found if of_storage is None else _beside(found, of_storage)
+
+
+def _column(parts: tuple[Offers, ...], name: str) -> NDArray[Any]:
+    found: list[NDArray[Any]] = [getattr(part, name) for part in parts]
+    return found[0] if len(found) == 1 else np.concatenate(found)
+
+
+def _chained(kinds: Ints, sizes: Ints) -> Bools:
+    """Whether a point is the same thing as the one above it, at fewer watts."""
+    same = (kinds[1:] == kinds[:-1]) & (sizes[1:] == sizes[:-1])
+    smooth = (kinds[1:] == int(Kind.RUN)) | (kinds[1:] == int(Kind.STORE))
+    return np.concatenate((NOT, same & smooth))
+
+
+def _beside(found: Table, units: Offers) -> Table:
+    """Batteries as more rows, with points of their own below those of jobs."""
+    kinds, sizes = np.append(found.kinds, units.kind), np.append(found.sizes, units.size)
+    of = found.points
+    points = Points(
+        _corners(of.watts_w, units.watts_w, 0.0),
+        _corners(of.cost, units.cost, np.inf),
+        _corners(of.tier, units.tier, 0),
+        _chained(kinds, sizes),
+    )
+    draw_w = _corners(found.draw_w, units.draw_w, 0.0)
+    return Table(points, kinds, sizes, draw_w, _corners(found.speed_frac, units.speed_frac, 0.0), found.jobs)
+
+
+def _corners(top: NDArray[Any], low: NDArray[Any], rest: float) -> NDArray[Any]:
+    """Two tables corner to corner."""
+    right = np.full((len(top), low.shape[1]), rest, top.dtype)
+    left = np.full((len(low), top.shape[1]), rest, top.dtype)
+    return np.block([[top, right], [left, low]])
 
 
 def shares(snapshot: Snapshot, known: Estimate) -> Floats:
@@ -106,60 +134,66 @@ def assign(offered: Table, share: Floats, rank: Ints, room_w: Floats, lumps: boo
     A row that a child has held to some watts keeps to them or less in every parent.
     """
     points = offered.points
-    watts_w, cost = points.watts_w.copy(), points.cost.copy()
-    rows = np.arange(watts_w.shape[1])
+    tables: tuple[Floats, Floats] | None = None
     column = cheapest(points)
+    rows = np.arange(len(column))
+    watts_w, cost = points.watts_w[column, rows], points.cost[column, rows]
     binds, short_w = np.zeros(len(room_w), bool), np.zeros(len(room_w))
     for s in range(len(room_w) - 1, -1, -1):
         weight = share[:, s]
-        if float((watts_w[column, rows] * weight).sum()) <= room_w[s]:
+        if float((watts_w * weight).sum()) <= room_w[s]:
             continue
         here = np.flatnonzero(weight > 0)
         if not len(here):  # what is over there is no job's
             short_w[s] = -room_w[s]
             continue
-        first = not binds.any()
-        choice = _fit_here(points, watts_w, cost, column, here, weight[here], rank, float(room_w[s]), lumps, first)
-        column[here] = choice.column
-        watts_w[choice.column, here] = choice.watts_w / weight[here]
-        cost[choice.column, here] = choice.cost
+        choice = _fit_here(points, tables, watts_w, column, here, weight, rank, float(room_w[s]), lumps)
+        column[here], watts_w[here], cost[here] = choice.column, choice.watts_w / weight[here], choice.cost
         binds[s], short_w[s] = True, choice.short_w
+        if s:  # those above must see what this one has held
+            tables = tables or (points.watts_w.copy(), points.cost.copy())
+            tables[0][choice.column, here], tables[1][choice.column, here] = watts_w[here], choice.cost
     if lumps and binds.sum() > 1:
         _give_back(points, share, room_w, watts_w, cost, column)
-    return Assigned(column, watts_w[column, rows], cost[column, rows], binds, short_w)
+    return Assigned(column, watts_w, cost, binds, short_w)
 
 
 def _give_back(points: Points, share: Floats, room_w: Floats, watts_w: Floats, cost: Floats, column: Ints) -> None:
     """Raise rows that one scope lowered and that the others' cuts have made room for since; in place, dearest first."""
     rows = np.arange(len(column))
     best = cheapest(points)
-    left_w = room_w - watts_w[column, rows] @ share
-    more_w = points.watts_w[best, rows] - watts_w[column, rows]
-    saved = cost[column, rows] - points.cost[best, rows]
+    best_w, best_cost = points.watts_w[best, rows], points.cost[best, rows]
+    left_w = room_w - watts_w @ share
+    more_w = best_w - watts_w
+    saved = cost - best_cost
     lowered = np.flatnonzero((more_w > 1e-6) & (saved > 0))
     for row in lowered[np.argsort(-saved[lowered] / more_w[lowered], kind="stable")]:
         added_w = more_w[row] * share[row]
         if np.all((added_w <= left_w) | (share[row] == 0)):
             left_w -= added_w
-            column[row] = best[row]
-            watts_w[best[row], row], cost[best[row], row] = points.watts_w[best[row], row], points.cost[best[row], row]
+            column[row], watts_w[row], cost[row] = best[row], best_w[row], best_cost[row]
 
 
 def _fit_here(
-    points: Points, watts_w: Floats, cost: Floats, column: Ints, here: Ints, weight: Floats, rank: Ints,
-    room_w: float, lumps: bool, first: bool,
+    points: Points, tables: tuple[Floats, Floats] | None, now_w: Floats, column: Ints, here: Ints, weight: Floats,
+    rank: Ints, room_w: float, lumps: bool,
 ) -> Choice:  # fmt: skip
     """The fit of one scope's rows, none of which may draw more than it was already held to.
 
-    Points that nobody may take are left out: between slow ticks that is most of them. In the `first` scope that binds
-    every row still stands at its cheapest point.
+    Points that nobody may take are left out: between slow ticks that is most of them. Without `tables` no scope has
+    bound yet and every row still stands at its cheapest point.
     """
-    open_to = np.flatnonzero(np.isfinite(cost[:, here]).any(axis=1))
-    at = np.ix_(open_to, here)
-    w, c = watts_w[at], cost[at]
-    c[w > watts_w[column[here], here] + 1e-9] = np.inf
-    chain = points.chain[open_to] & np.append(False, np.diff(open_to) == 1)
-    few = Points(w * weight, c, points.tier[at], chain)
-    start = np.searchsorted(open_to, column[here]) if first else None
-    choice = fit(few, rank[here], room_w, lumps, start)
+    watts_w, cost = tables or (points.watts_w, points.cost)
+    all_here = len(here) == len(column)
+    if not all_here:
+        watts_w, cost, rank = watts_w[:, here], cost[:, here], rank[here]
+        weight, now_w, column = weight[here], now_w[here], column[here]
+    open_to = np.flatnonzero(np.isfinite(cost).any(axis=1))
+    tier, chain = points.tier if all_here else points.tier[:, here], points.chain
+    if len(open_to) < len(cost):
+        watts_w, cost, tier = watts_w[open_to], cost[open_to], tier[open_to]
+        chain = chain[open_to] & np.append(False, np.diff(open_to) == 1)
+    cost = np.where(watts_w > now_w + 1e-9, np.inf, cost)
+    start = np.searchsorted(open_to, column) if tables is None else None
+    choice = fit(Points(watts_w * weight, cost, tier, chain), rank, room_w, lumps, start)
     return Choice(open_to[choice.column], choice.watts_w, choice.cost, choice.short_w)

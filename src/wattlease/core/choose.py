@@ -12,10 +12,9 @@ import numpy as np
 
 from wattlease.core import guards, levers
 from wattlease.core.assign import Assigned, Table, assign, table
-from wattlease.core.fit import Points
 from wattlease.core.memory import Memory
 from wattlease.core.model import Bools, Ints, JobState
-from wattlease.core.offers import Kind, View
+from wattlease.core.offers import Kind, Offers, View
 from wattlease.core.pools import candidates
 from wattlease.core.tick import Tick, first_fall_s
 
@@ -25,10 +24,11 @@ LOOK_S = 900.0
 
 def states(tick: Tick, memory: Memory) -> View:
     """The view with what each job is to do from now on: run at some size, pause or wait."""
-    offered = _offered(tick, replace(tick.view, gone=True))
+    offered = _offered(tick, levers.offers(replace(tick.view, gone=True)))
     may = candidates(tick.snapshot, tick.known)
     same = guards.keeps_state(tick.view, offered.kinds, offered.sizes)
-    fixed = tick.intent.dwelling | ((tick.view.state == JobState.HELD) & ~may) | guards.unheard(tick.known, tick.view)
+    cannot = (tick.view.state == int(JobState.HELD)) & ~may
+    fixed = tick.intent.dwelling | cannot | guards.unheard(tick.known, tick.view)
     allowed = same | ~fixed
     if may.any():
         allowed = _not_into_a_cut(tick, offered, allowed, same, memory, may)
@@ -39,7 +39,7 @@ def states(tick: Tick, memory: Memory) -> View:
 
 def caps(tick: Tick, view: View, memory: Memory) -> tuple[Table, Assigned]:
     """The points that keep to the view's states and fit the room."""
-    offered = _offered(tick, view)
+    offered = _offered(tick, levers.within(view))
     allowed = guards.keeps_state(view, offered.kinds, offered.sizes)
     return offered, assign(_struck(offered, allowed), tick.share, _rank(tick, memory), tick.room_w, lumps=False)
 
@@ -49,11 +49,12 @@ def _rank(tick: Tick, memory: Memory) -> Ints:
     return np.append(memory.jobs.rank, len(memory.jobs.rank) + np.arange(len(tick.snapshot.site.storages)))
 
 
-def _offered(tick: Tick, view: View) -> Table:
-    """Every lever's points, jobs first, then batteries."""
+def _offered(tick: Tick, of_jobs: tuple[Offers, ...]) -> Table:
+    """The levers' points, jobs first, then batteries."""
     units = tick.snapshot.site.storages
-    batteries = levers.storage(units, tick.stores.more_w, tick.ahead.hours, tick.ahead.energy_per_wh)
-    return table(levers.offers(view), batteries)
+    if not units:
+        return table(of_jobs)
+    return table(of_jobs, levers.storage(units, tick.stores.more_w, tick.ahead.hours, tick.ahead.energy_per_wh))
 
 
 def _not_into_a_cut(tick: Tick, offered: Table, allowed: Bools, same: Bools, memory: Memory, may: Bools) -> Bools:
@@ -65,13 +66,14 @@ def _not_into_a_cut(tick: Tick, offered: Table, allowed: Bools, same: Bools, mem
     first_s = min(first_fall_s(b, w) for b, w in zip(tick.bounds, tick.aim.allowed_w, strict=True))
     done_before = tick.snapshot.jobs.left_s < first_s - tick.snapshot.now_s
     then = assign(_struck(offered, allowed), tick.share, _rank(tick, memory), tick.room_w - fall_w, lumps=True)
-    starts = offered.kinds[then.column[: offered.jobs]] == Kind.RUN
+    starts = offered.kinds[then.column[: offered.jobs]] == int(Kind.RUN)
     return allowed & (same | ~(may & ~starts & ~done_before))
 
 
 def _struck(offered: Table, allowed: Bools) -> Table:
     """The table with every point that is not allowed at infinite cost."""
+    if allowed.all():
+        return offered
     cost = offered.points.cost.copy()
-    cost[:, : offered.jobs][~allowed] = np.inf
-    points = Points(offered.points.watts_w, cost, offered.points.tier, offered.points.chain)
-    return replace(offered, points=points)
+    np.copyto(cost[:, : offered.jobs], np.inf, where=~allowed)
+    return replace(offered, points=replace(offered.points, cost=cost))

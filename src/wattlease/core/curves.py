@@ -168,12 +168,12 @@ def speed_at(speed: Floats, draw_frac: Floats) -> Floats:
     """Speed at a draw, row by row of f8[n, 16]; straight between grid points, and to nothing below them."""
     row, (left, weight) = np.arange(len(speed)), _place(draw_frac)
     on_grid = _between(speed[row, left], speed[row, left + 1], weight)
-    return np.clip(draw_frac / GRID[0], 0.0, 1.0) * on_grid
+    return np.minimum(np.maximum(draw_frac / GRID[0], 0.0), 1.0) * on_grid
 
 
 def draw_for(speed: Floats, speed_frac: Floats) -> Floats:
     """The least draw that keeps a speed, row by row of f8[n, 16]; at most 1, NaN for NaN."""
-    wanted = np.clip(speed_frac, 0.0, 1.0)
+    wanted = np.minimum(np.maximum(speed_frac, 0.0), 1.0)
     above = np.minimum(np.count_nonzero(speed < wanted[:, None], axis=1), len(GRID) - 1)
     row = np.arange(len(speed))
     high, low = speed[row, above], np.where(above > 0, speed[row, above - 1], 0.0)
@@ -238,8 +238,8 @@ def _tells(draw_frac: Floats, speed_frac: Floats) -> Bools:
 
 def _place(draw_frac: Floats) -> tuple[Ints, Floats]:
     """The grid point left of each draw, and the weight of the one to its right; the weight of a NaN draw is NaN."""
-    at = np.clip((draw_frac - GRID[0]) / _STEP, 0.0, len(GRID) - 1.0)
-    left = np.minimum(np.nan_to_num(at), len(GRID) - 2.0).astype(np.int64)
+    at = np.minimum(np.maximum((draw_frac - GRID[0]) / _STEP, 0.0), len(GRID) - 1.0)
+    left = np.fmin(at, len(GRID) - 2.0).astype(np.int64)
     return left, at - left
 
 

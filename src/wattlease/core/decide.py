@@ -14,13 +14,13 @@ from wattlease.core import guards
 from wattlease.core.actions import Action, Plan, Release, Resume, ScopePlan
 from wattlease.core.assign import Assigned, Table
 from wattlease.core.choose import caps, states
-from wattlease.core.estimate import roll_up
-from wattlease.core.explain import Facts, sentence
+from wattlease.core.explain import Facts, sentence, tightest
 from wattlease.core.memory import Memory
-from wattlease.core.model import NONE, Floats, Snapshot
+from wattlease.core.model import Floats, Snapshot
 from wattlease.core.offers import Kind, View
 from wattlease.core.outcome import Outcome, changes, gpu_caps, outcome, relaxed, spare, storage_actions
-from wattlease.core.standing import scope_plans, tightest
+from wattlease.core.sites import roll_up, site_table
+from wattlease.core.standing import scope_plans
 from wattlease.core.storing import to_scopes
 from wattlease.core.tick import Tick, assess
 from wattlease.core.tracking import of_it
@@ -55,23 +55,23 @@ def _shorter(chosen: Assigned, memory: Memory) -> bool:
 def _plan(tick: Tick, view: View, offered: Table, chosen: Assigned, memory: Memory) -> tuple[Plan, Outcome]:
     """Spell the choice out as caps, grants and actions, with the room that is left shared among all cards."""
     snapshot, jobs = tick.snapshot, offered.jobs
-    left_w = np.maximum(tick.room_w - (chosen.watts_w[:, None] * tick.share).sum(axis=0), 0.0)
+    drawn_w = (chosen.watts_w[:, None] * tick.share).sum(axis=0)
+    left_w = np.maximum(tick.room_w - drawn_w, 0.0)
     given_w = tick.stores.discharge_w + tick.stores.more_w - chosen.watts_w[jobs:]
     bare = outcome(view, offered, chosen)
     spare_frac = spare(snapshot, *_face_value(tick, view, bare, given_w))
     of_job = np.where(tick.share[:jobs] > 0, spare_frac, np.inf).min(axis=1)
-    result = relaxed(view, bare, np.where(np.isfinite(of_job), of_job, 0.0))
-    quiet = guards.unheard(tick.known, tick.view)
-    result = replace(result, cap_w=guards.never_raised(result.cap_w, memory, quiet))
-    scopes = scope_plans(tick, view, chosen, result, memory.scopes.mean_w)
-    actions, why = _actions(tick, result, _set_points_w(tick, given_w, left_w), left_w, tightest(scopes, left_w))
+    cap_w = relaxed(view, bare, np.where(np.isfinite(of_job), of_job, 0.0))
+    result = replace(bare, cap_w=guards.never_raised(cap_w, memory, guards.unheard(tick.known, tick.view)))
+    scopes = scope_plans(tick, drawn_w, result, memory.scopes.mean_w)
+    actions, why = _actions(tick, result, _set_points_w(tick, given_w, left_w), left_w, tightest(scopes))
     plan = Plan(
         now_s=snapshot.now_s,
         actions=actions,
         why=why,
         scopes=scopes,
         cap_w=result.cap_w,
-        job_w=result.draw_w * np.where(result.kind == Kind.RUN, tick.view.gpus, 0.0),
+        job_w=result.draw_w * np.where(result.kind == int(Kind.RUN), tick.view.gpus, 0.0),
         speed_frac=result.speed_frac,
         cost_per_h=result.cost_per_h,
         grant_w=_grants_w(tick, result, spare_frac),
@@ -86,28 +86,25 @@ def _face_value(tick: Tick, view: View, bare: Outcome, given_w: Floats) -> tuple
     Whatever work does, limits at face value keep to what is allowed; with a budget that counts draw, to its transient
     band above that.
     """
-    snapshot, leaf = tick.snapshot, tick.known.leaf
-    scopes = snapshot.site.scopes
-    bands = [s.budget.spec.band for s in scopes]
-    band = np.array([0.0 if b.counts == "Limits" else b.transient_percent for b in bands])
-    caps_w = gpu_caps(snapshot, bare.cap_w, np.zeros(len(scopes)))
-    coming_w = np.where(
-        view.off & (bare.kind == Kind.RUN), (bare.cap_w - view.min_cap_w) * view.gpus * view.ready_frac, 0.0
-    )
-    taken_w = roll_up(snapshot, np.bincount(leaf, caps_w, len(scopes))) + coming_w @ tick.share[: len(coming_w)]
+    snapshot, leaf, table = tick.snapshot, tick.known.leaf, site_table(tick.snapshot.site)
+    count, cards = len(table.parent), snapshot.site.gpus
+    band = np.where(table.counts_limits, 0.0, table.transient_frac)
+    caps_w = gpu_caps(snapshot, bare.cap_w)
+    begins = (bare.kind == int(Kind.RUN)) & view.off
+    coming_w = np.where(begins, (bare.cap_w - view.min_cap_w) * view.gpus * view.ready_frac, 0.0)
+    taken_w = roll_up(snapshot.site, np.bincount(leaf, caps_w, count)) + coming_w @ tick.share[: len(coming_w)]
     help_w = to_scopes(snapshot, given_w)
-    room_w = of_it(tick.aim.allowed_w * (1.0 + band / 100.0) + help_w, tick.known, tick.aim.rise) - taken_w
-    free = (snapshot.gpus.job == NONE) | np.append(bare.whole, False)[snapshot.gpus.job]
-    slack_w = np.where(free, np.maximum(snapshot.site.gpus.max_cap_w - caps_w, 0.0), 0.0)
-    return np.maximum(room_w, 0.0), roll_up(snapshot, np.bincount(leaf, slack_w, len(scopes)))
+    room_w = of_it(tick.aim.allowed_w * (1.0 + band) + help_w, tick.known) - taken_w
+    free = np.append(bare.whole, True)[snapshot.gpus.job]
+    slack_w = np.where(free, np.maximum(cards.max_cap_w - caps_w, 0.0), 0.0)
+    return np.maximum(room_w, 0.0), roll_up(snapshot.site, np.bincount(leaf, slack_w, count))
 
 
 def _grants_w(tick: Tick, result: Outcome, spare_frac: Floats) -> Floats:
     """The most each node may draw: its cards' limits, and its part of what was learned of overhead."""
     snapshot, nodes = tick.snapshot, tick.snapshot.site.nodes
     caps_w = gpu_caps(snapshot, result.cap_w, spare_frac)
-    scopes = len(snapshot.site.scopes)
-    configured_w = np.maximum(roll_up(snapshot, np.bincount(nodes.scope, nodes.overhead_w, scopes)), 1.0)
+    configured_w = np.maximum(site_table(snapshot.site).overhead_w, 1.0)
     learned = (tick.known.overhead_w / configured_w)[nodes.scope]
     return np.bincount(snapshot.site.gpus.node, caps_w, len(nodes.id)) + nodes.overhead_w * learned
 

@@ -88,14 +88,19 @@ def held(job: str, scope: ScopePlan, facts: Facts) -> str:
     return f"held: {job} needs {watts(facts.draw_w)}, {watts(facts.free_w)} left {under(scope)}{ahead}"
 
 
-def job(snapshot: Snapshot, plan: Plan, j: int) -> str:
-    """What a job is told now: how it runs or why it does not."""
-    jobs, scope = snapshot.jobs, tightest(plan)
+def job(snapshot: Snapshot, plan: Plan, j: int, full_w: float = math.nan) -> str:
+    """What a job is told now: how it runs or why it does not.
+
+    `full_w` is what the whole job would draw if nothing held it; where it is not known its cards' rated power counts.
+    """
+    jobs, scope = snapshot.jobs, tightest(plan.scopes)
     name, state = jobs.id[j], JobState(int(jobs.state[j]))
-    ahead = int((jobs.rank[jobs.state == JobState.HELD] < jobs.rank[j]).sum())
+    waits = state == JobState.HELD
     rated_w = snapshot.site.models[int(jobs.model[j])].rated_w
+    needs_w = rated_w * float(jobs.gpus[j]) if math.isnan(full_w) else full_w
+    ahead = int((jobs.rank[jobs.state == JobState.HELD] < jobs.rank[j]).sum()) if waits else 0
     facts = Facts(
-        float(plan.job_w[j]),
+        needs_w if waits else float(plan.job_w[j]),
         max(0.0, scope.limit_w - scope.planned_w),
         speed_frac=float(plan.speed_frac[j]),
         ahead=ahead,
@@ -124,6 +129,6 @@ def _waits(name: str, scope: ScopePlan, facts: Facts) -> str:
     return f"waits for GPUs{ahead}; {watts(facts.free_w)} are free {under(scope)}"
 
 
-def tightest(plan: Plan) -> ScopePlan:
+def tightest(scopes: tuple[ScopePlan, ...]) -> ScopePlan:
     """The scope with the least left, as a share of its limit."""
-    return min(plan.scopes, key=lambda s: ((s.limit_w - s.planned_w) / max(s.limit_w, 1.0), s.scope))
+    return min(scopes, key=lambda s: ((s.limit_w - s.planned_w) / max(s.limit_w, 1.0), s.scope))

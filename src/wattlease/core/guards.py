@@ -11,19 +11,19 @@ import numpy as np
 
 from wattlease.core.estimate import Estimate
 from wattlease.core.memory import Memory
-from wattlease.core.model import Bools, Floats, Ints, JobState
+from wattlease.core.model import Bools, Floats, Ints
 from wattlease.core.offers import Kind, View
 
 
 def keeps_state(view: View, kinds: Ints, sizes: Ints) -> Bools:
     """Points that leave a job as it is but for its cap, [points, jobs]."""
     kinds, sizes = kinds[:, None], sizes[:, None]
-    return (kinds == view.kind) & ((kinds != Kind.RUN) | (sizes == view.size))
+    return (kinds == view.kind) & ((kinds != int(Kind.RUN)) | (sizes == view.size))
 
 
 def unheard(known: Estimate, view: View) -> Bools:
     """Running jobs with a card that cannot be believed."""
-    return (view.state == JobState.RUNNING) & ~known.job_fresh
+    return ~view.off & ~known.job_fresh
 
 
 def never_raised(cap_w: Floats, memory: Memory, quiet: Bools) -> Floats:

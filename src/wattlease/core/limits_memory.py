@@ -56,7 +56,7 @@ def advanced(memory: LimitsMemory, snapshot: Snapshot, draw_w: Floats) -> Limits
         row = before.get(scope.id) or ScopeMemory(scope.id, snapshot.now_s, NO_WINDOW, 0.0, 0.0, WARM_FRAC)
         row = _metered(row, snapshot.now_s, known_w, spec.demand_charge)
         row = _heated(row, snapshot.now_s, known_w, spec.breaker)
-        rows.append(replace(row, last_s=max(row.last_s, snapshot.now_s)))
+        rows.append(row if row.last_s >= snapshot.now_s else replace(row, last_s=snapshot.now_s))
     return LimitsMemory(tuple(rows))
 
 

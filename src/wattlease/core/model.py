@@ -130,7 +130,7 @@ class StorageUnit:
     fade_frac: float = 0.05
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Site:
     """What seldom changes. Compared by identity: a shell makes a new one when anything in it changes."""
 

@@ -27,6 +27,10 @@ HALF_FRAC = 0.5
 """Under this share of rated power energy per unit of work gets worse (A100 sweep: 18-47 % worse at a quarter)."""
 
 
+UNCAPPED = np.array([len(curves.GRID) - 1])
+"""Where on `curves.GRID` a job runs that is left alone."""
+
+
 class Kind(IntEnum):
     """What an offer is, told apart only by the levers and by the sentence."""
 
@@ -48,6 +52,7 @@ class Tier(IntEnum):
 class View:
     """Columns of jobs, watts a GPU.
 
+    `off` are the jobs that do not run now, so that running would add watts and perhaps a restart.
     `need_w` is the draw that it wants now, `floor_w` the draw that its contract needs when it works in earnest.
     `ready_frac` is the share of its cards that it has or could have now.
     `kind` and `size` are what a job does now, or was told to do if that is `pending`. `worth_per_h` is what an hour of
@@ -57,6 +62,7 @@ class View:
     """
 
     state: Ints
+    off: Bools
     kind: Ints
     pending: Bools
     gpus: Floats
@@ -102,11 +108,6 @@ class View:
         """Money lost when the whole job does nothing useful for `seconds`."""
         return self.worth_per_h * seconds / 3600.0
 
-    @property
-    def off(self) -> Bools:
-        """Jobs that do not run now, so that running would add watts and perhaps a restart."""
-        return self.state != JobState.RUNNING
-
 
 @dataclass(frozen=True, slots=True)
 class Offers:
@@ -128,20 +129,23 @@ class Offers:
 def run(view: View, size: int, levels: Ints) -> Offers:
     """Offers to run at one size: uncapped, then at each of `levels` (indices of `curves.GRID`, falling)."""
     draw_frac, keeps_frac, swap_s = view.sizes[:, size, 0], view.sizes[:, size, 1], view.sizes[:, size, 2]
-    at = np.append(len(curves.GRID) - 1, levels)
+    at = np.concatenate((UNCAPPED, levels))
     draw_w = curves.GRID[at][:, None] * (view.need_w * draw_frac)
     kept = view.speed.T[at] * keeps_frac
     last = _to_the_floor(view, draw_w, kept, draw_frac, keeps_frac)
     cap_w = draw_w / view.track_frac
-    counted_w = view.counted_w(draw_w)
+    tier = _tier(view, size, kept, draw_w, cap_w)
+    counted_w = cap_w if view.counts_limits else draw_w.copy()
     if view.counts_limits:
         counted_w[0] = view.alone_w(draw_w[0])
     cost = view.after_energy((1.0 - kept) * (view.worth_per_h * view.hours), draw_w) + _begin(view, size, swap_s)
-    out_of_range = (np.arange(len(at))[:, None] > last) | (counted_w >= counted_w[0])
-    out_of_range[0] = False
-    cost[out_of_range | np.isnan(draw_w)] = np.inf
-    added_w = (counted_w - np.where(view.off, view.idle_w, 0.0)) * view.gpus * view.ready_frac
-    return Offers((Kind.RUN,) * len(at), (size,) * len(at), added_w, draw_w, cost, _tier(view, size, kept, cap_w), kept)
+    beyond = (np.arange(len(at))[:, None] > last) | (counted_w >= counted_w[0])
+    beyond[0] = False
+    cost[beyond | np.isnan(draw_w)] = np.inf
+    counted_w -= np.where(view.off, view.idle_w, 0.0)
+    counted_w *= view.gpus
+    counted_w *= view.ready_frac
+    return Offers((Kind.RUN,) * len(at), (size,) * len(at), counted_w, draw_w, cost, tier, kept)
 
 
 def _to_the_floor(view: View, draw_w: Floats, kept: Floats, draw_frac: Floats, keeps_frac: Floats) -> Ints:
@@ -149,23 +153,33 @@ def _to_the_floor(view: View, draw_w: Floats, kept: Floats, draw_frac: Floats, k
     least_w = view.min_cap_w * view.track_frac
     last = (draw_w > least_w).sum(axis=0)
     below = np.flatnonzero((last > 0) & (last < len(draw_w)))
-    draw_w[last[below], below] = least_w[below]
-    frac = least_w[below] / np.maximum(view.need_w * draw_frac, 1.0)[below]
-    kept[last[below], below] = curves.speed_at(view.speed[below], frac) * keeps_frac[below]
+    if len(below):
+        draw_w[last[below], below] = least_w[below]
+        frac = least_w[below] / np.maximum(view.need_w * draw_frac, 1.0)[below]
+        kept[last[below], below] = curves.speed_at(view.speed[below], frac) * keeps_frac[below]
     return last
 
 
-def _begin(view: View, size: int, swap_s: Floats) -> Floats:
+def _begin(view: View, size: int, swap_s: Floats) -> Floats | float:
     """One-off cost of coming to run at this size: a swap from another, a restart from a pause."""
-    swap = np.where((view.size != size) & ~view.off, np.nan_to_num(swap_s), 0.0)
-    restart = np.where(view.state == JobState.PAUSED, view.restart_s, 0.0)
-    return view.one_off(swap + restart)
+    swaps, restarts = (view.size != size) & ~view.off, view.state == int(JobState.PAUSED)
+    if not (swaps.any() or restarts.any()):
+        return 0.0
+    swap = np.where(swaps & ~np.isnan(swap_s), swap_s, 0.0)
+    return view.one_off(swap + np.where(restarts, view.restart_s, 0.0))
 
 
-def _tier(view: View, size: int, kept: Floats, cap_w: Floats) -> Ints:
-    """Within the contract, a breach of it (or a cap under half of rated power), or a touch of protected work."""
+def _tier(view: View, size: int, kept: Floats, draw_w: Floats, cap_w: Floats) -> Ints:
+    """Within the contract, a breach of it (or a cap under half of rated power), or a touch of protected work.
+
+    Where limits count, a cap holds when the job wakes from a lull too: one under its contract's draw is a breach
+    whatever the job draws now.
+    """
     promised = np.where(view.floor_frac > 0.0, np.minimum(view.floor_frac + PROMISE_FRAC, 1.0), 0.0)
-    tier = ((kept < promised - 1e-9) | (cap_w < HALF_FRAC * view.rated_w)).astype(np.int64)
+    breach = (kept < promised - 1e-9) | (cap_w < HALF_FRAC * view.rated_w)
+    if view.counts_limits and size == 0:
+        breach |= draw_w < view.floor_w - 1e-6
+    tier = breach.astype(np.int64)
     tier[:, view.protected] = Tier.PROTECTED
     if size == 0:
         tier[0] = Tier.CONTRACT  # left alone

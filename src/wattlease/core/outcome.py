@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from wattlease.core.assign import Assigned, Table
 from wattlease.core.columns import terms_table
 from wattlease.core.model import NONE, Bools, Floats, Ints, JobState, Snapshot
 from wattlease.core.offers import Kind, Tier, View
+from wattlease.core.sites import site_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,56 +32,57 @@ class Outcome:
 def outcome(view: View, offered: Table, chosen: Assigned) -> Outcome:
     """Read the chosen points as columns, every cap as low as its point needs it."""
     n = offered.jobs
-    at = (chosen.column[:n], np.arange(n))
-    column = at[0]
+    column, watts_w = chosen.column[:n], chosen.watts_w[:n]
+    at = (column, np.arange(n))
     kind, size = offered.kinds[column], offered.sizes[column]
-    runs = kind == Kind.RUN
-    first = np.append(True, ~offered.points.chain[1:])[column]
-    whole = runs & first & (np.abs(chosen.watts_w[:n] - offered.points.watts_w[at]) < 1e-6)
+    runs = kind == int(Kind.RUN)
+    first = ~offered.points.chain[column]
+    whole = runs & first & (np.abs(watts_w - offered.points.watts_w[at]) < 1e-6)
     cards = np.maximum(view.gpus * view.ready_frac, 1.0 / 64)
-    counted_w = chosen.watts_w[:n] / cards + np.where(view.off & runs, view.idle_w, 0.0)
-    draw_w = np.where(view.counts_limits & ~whole, counted_w * view.track_frac, counted_w)
-    draw_w = np.where(whole, offered.draw_w[at], draw_w)
+    counted_w = watts_w / cards + np.where(view.off & runs, view.idle_w, 0.0)
+    draw_w = np.where(whole, offered.draw_w[at], counted_w * view.track_frac if view.counts_limits else counted_w)
     cap_w = counted_w if view.counts_limits else counted_w / view.track_frac
     if not view.counts_limits:  # a job in a lull wakes to what its contract needs
-        kept = offered.points.tier[at] == Tier.CONTRACT
+        kept = offered.points.tier[at] == int(Tier.CONTRACT)
         cap_w = np.where(kept, np.maximum(cap_w, view.floor_w / view.track_frac), cap_w)
     cap_w = np.where(whole, view.alone_w(draw_w), cap_w)
     counted = runs & (view.ready_frac >= 1.0)  # a job whose watts are still others' begins at the lowest cap
-    cap_w = np.where(counted, np.clip(cap_w, view.min_cap_w, view.max_cap_w), view.min_cap_w)
+    cap_w = np.where(counted, np.minimum(np.maximum(cap_w, view.min_cap_w), view.max_cap_w), view.min_cap_w)
     speed = _speed(offered, column, draw_w, whole)
-    cost_per_h = np.where(kind == Kind.WAIT, 0.0, view.worth_per_h * np.clip(1.0 - speed, 0.0, 1.0))
-    return Outcome(kind, size, whole, chosen.watts_w[:n], draw_w, cap_w, speed, cost_per_h)
+    lost = np.minimum(np.maximum(1.0 - speed, 0.0), 1.0)
+    cost_per_h = np.where(kind == int(Kind.WAIT), 0.0, view.worth_per_h * lost)
+    return Outcome(kind, size, whole, watts_w, draw_w, cap_w, speed, cost_per_h)
 
 
-def relaxed(view: View, result: Outcome, spare_frac: Floats) -> Outcome:
-    """The same with the caps of jobs that are left alone raised by their share of the slack that there is room for."""
-    slack_w = np.where(result.whole & (view.ready_frac >= 1.0), view.max_cap_w - result.cap_w, 0.0)
-    return replace(result, cap_w=result.cap_w + slack_w * spare_frac)
+def relaxed(view: View, bare: Outcome, spare_frac: Floats) -> Floats:
+    """The caps, those of jobs that are left alone raised by their share of the slack that there is room for."""
+    slack_w = np.where(bare.whole & (view.ready_frac >= 1.0), view.max_cap_w - bare.cap_w, 0.0)
+    return bare.cap_w + slack_w * spare_frac
 
 
 def _speed(offered: Table, column: Ints, draw_w: Floats, whole: Bools) -> Floats:
     """Speed x quality kept, between two levels where the point was blended."""
     rows = np.arange(len(column))
-    up = np.maximum(column - 1, 0)
-    low_w, high_w = offered.draw_w[column, rows], offered.draw_w[up, rows]
-    low, high = offered.speed_frac[column, rows], offered.speed_frac[up, rows]
-    blended = offered.points.chain[column] & (high_w > low_w) & ~whole
-    share = np.where(blended, (draw_w - low_w) / np.where(blended, high_w - low_w, 1.0), 0.0)
-    return np.where(blended, low + np.clip(share, 0.0, 1.0) * (high - low), low)
+    blended = offered.points.chain[column] & ~whole
+    kept = offered.speed_frac[column, rows]
+    low, up = np.flatnonzero(blended), np.maximum(column - 1, 0)
+    if not len(low):
+        return kept
+    low_w, high_w = offered.draw_w[column[low], low], offered.draw_w[up[low], low]
+    rise = high_w > low_w
+    share = np.where(rise, (draw_w[low] - low_w) / np.where(rise, high_w - low_w, 1.0), 0.0)
+    more = offered.speed_frac[up[low], low] - kept[low]
+    kept[low] += np.minimum(np.maximum(share, 0.0), 1.0) * more
+    return kept
 
 
 def changes(snapshot: Snapshot, view: View, result: Outcome) -> Iterator[tuple[int, Action]]:
     """The actions on jobs whose state changes, with the job's index."""
-    state = view.state
-    running = state == JobState.RUNNING
-    changed = (
-        (running & (result.kind == Kind.PAUSE))
-        | ((state == JobState.PAUSED) & (result.kind == Kind.RUN))
-        | ((state == JobState.HELD) & (result.kind == Kind.RUN))
-        | ((state == JobState.RELEASED) & (result.kind == Kind.WAIT))
-        | (running & (result.kind == Kind.RUN) & (result.size != view.size))
-    )
+    state, running = view.state, ~view.off
+    runs, paused = result.kind == int(Kind.RUN), result.kind == int(Kind.PAUSE)
+    still = (state == int(JobState.PAUSED)) | (state == int(JobState.HELD))
+    changed = running & (paused | (runs & (result.size != view.size)))
+    changed |= (still & runs) | ((state == int(JobState.RELEASED)) & ~runs & ~paused)
     for j in np.flatnonzero(changed & ~view.pending):  # what was told already is not told again while it is under way
         yield int(j), _change(snapshot, int(j), JobState(int(state[j])), Kind(int(result.kind[j])), int(result.size[j]))
 
@@ -120,10 +122,13 @@ def spare(snapshot: Snapshot, room_w: Floats, slack_w: Floats) -> Floats:
     return share
 
 
-def gpu_caps(snapshot: Snapshot, cap_w: Floats, spare_frac: Floats) -> Floats:
+def gpu_caps(snapshot: Snapshot, cap_w: Floats, spare_frac: Floats | None = None) -> Floats:
     """A cap for every card: its job's, or for an idle card the least of its range plus its share of what is spare."""
-    cards = snapshot.site.gpus
-    leaf_spare = spare_frac[snapshot.site.nodes.scope[cards.node]]
-    idle_w = cards.min_cap_w + leaf_spare * (cards.max_cap_w - cards.min_cap_w)
-    job = snapshot.gpus.job
-    return np.where(job == NONE, idle_w, np.clip(np.append(cap_w, np.nan)[job], cards.min_cap_w, cards.max_cap_w))
+    cards, job = snapshot.site.gpus, snapshot.gpus.job
+    caps_w = np.minimum(np.maximum(np.append(cap_w, 0.0)[job], cards.min_cap_w), cards.max_cap_w)
+    if spare_frac is not None:
+        idle = np.flatnonzero(job == NONE)
+        low_w = cards.min_cap_w[idle]
+        share = spare_frac[site_table(snapshot.site).leaf[idle]]
+        caps_w[idle] = low_w + share * (cards.max_cap_w[idle] - low_w)
+    return caps_w

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from wattlease.core.actions import ScopePlan
-from wattlease.core.assign import Assigned
 from wattlease.core.choose import LOOK_S
 from wattlease.core.model import Floats
-from wattlease.core.offers import Kind, View
+from wattlease.core.offers import Kind
 from wattlease.core.outcome import Outcome
 from wattlease.core.tick import Tick, first_fall_s
 
@@ -16,10 +13,13 @@ FULL_FRAC = 0.9995
 """A job that keeps this much of its speed is not held back."""
 
 
-def scope_plans(tick: Tick, view: View, chosen: Assigned, result: Outcome, mean_w: Floats) -> tuple[ScopePlan, ...]:
-    """Each scope's limit, what binds, what it draws, and what it is planned to draw from the feed."""
-    planned_w = (chosen.watts_w[:, None] * tick.share).sum(axis=0) + tick.aim.aim_w - tick.room_w
-    cut = held_back(view, result) @ tick.share[: len(result.kind)]
+def scope_plans(tick: Tick, drawn_w: Floats, result: Outcome, mean_w: Floats) -> tuple[ScopePlan, ...]:
+    """Each scope's limit, what binds, what it draws, and what it is planned to draw from the feed.
+
+    `drawn_w` is what its jobs and batteries are planned to take.
+    """
+    planned_w = drawn_w + tick.aim.aim_w - tick.room_w
+    cut = held_back(result) @ tick.share[: len(result.kind)]
     return tuple(
         ScopePlan(
             scope=scope.id,
@@ -34,15 +34,10 @@ def scope_plans(tick: Tick, view: View, chosen: Assigned, result: Outcome, mean_
     )
 
 
-def held_back(view: View, result: Outcome) -> Floats:
+def held_back(result: Outcome) -> Floats:
     """One for each job that gives up something, nought for the others; a queue that waits for GPUs gives up nothing."""
-    slowed = (result.kind == Kind.RUN) & (result.speed_frac < FULL_FRAC)
-    return (slowed | (result.kind == Kind.PAUSE)).astype(float)
-
-
-def tightest(plans: tuple[ScopePlan, ...], left_w: Floats) -> ScopePlan:
-    """The scope with the least left, as a share of its limit."""
-    return plans[int(np.argmin([left / max(p.limit_w, 1.0) for left, p in zip(left_w.tolist(), plans, strict=True)]))]
+    slowed = (result.kind == int(Kind.RUN)) & (result.speed_frac < FULL_FRAC)
+    return (slowed | (result.kind == int(Kind.PAUSE))).astype(float)
 
 
 def _state(tick: Tick, s: int, mean_w: float, cut: bool) -> str:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from wattlease.core.assign import shares
-from wattlease.core.estimate import Estimate, estimate, fixed_cards, roll_up
+from wattlease.core.estimate import Estimate, elapsed_s, estimate
 from wattlease.core.limits import Bound, bounds
 from wattlease.core.memory import Memory
 from wattlease.core.model import Floats, Snapshot
 from wattlease.core.offers import View
+from wattlease.core.sites import roll_up, site_table
 from wattlease.core.storing import Stores, stores
 from wattlease.core.tracking import Aim, aims
 from wattlease.core.view import Horizon, Intent, horizon, intents, view
@@ -35,14 +36,14 @@ class Tick:
 
 def assess(snapshot: Snapshot, memory: Memory) -> tuple[Tick, Memory]:
     """Believe, learn, and reckon what each scope has left for its jobs."""
-    dt_s = 0.0 if np.isnan(memory.now_s) else float(np.clip(snapshot.now_s - memory.now_s, 0.0, 60.0))
+    dt_s = elapsed_s(snapshot, memory)
     known, memory = estimate(snapshot, memory)
     bound, limits_memory = bounds(snapshot, known.draw_w, memory.limits)
     aim, scopes = aims(snapshot, known, bound, memory.scopes, dt_s)
     memory = replace(memory, limits=limits_memory, scopes=scopes)
     ahead = horizon(snapshot, bound)
     stored, memory = stores(snapshot, known, bound, memory)
-    counts_limits = any(s.budget.spec.band.counts == "Limits" for s in snapshot.site.scopes)
+    counts_limits = bool(site_table(snapshot.site).counts_limits.any())
     intent = intents(snapshot, known, memory)
     seen = view(snapshot, known, memory, intent, ahead, counts_limits)
     room_w = aim.jobs_w - _idle_w(snapshot, known, counts_limits) + stored.help_w
@@ -55,9 +56,9 @@ def _idle_w(snapshot: Snapshot, known: Estimate, counts_limits: bool) -> Floats:
     cards that are not heard may draw."""
     if not counts_limits:
         return known.idle_w
-    idle = fixed_cards(snapshot, known.gpu_fresh)
+    idle = known.fixed
     counted_w = np.where(known.gpu_fresh, snapshot.site.gpus.min_cap_w, known.gpu_w)[idle]
-    return roll_up(snapshot, np.bincount(known.leaf[idle], counted_w, len(snapshot.site.scopes)))
+    return roll_up(snapshot.site, np.bincount(known.leaf[idle], counted_w, len(snapshot.site.scopes)))
 
 
 def first_fall_s(bound: Bound, allowed_w: float) -> float:

@@ -11,10 +11,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from wattlease.core.estimate import Estimate, blend, overhead_rise
+from wattlease.core.estimate import Estimate
 from wattlease.core.limits import Bound
 from wattlease.core.memory import ScopesMemory
-from wattlease.core.model import Floats, Scope, Snapshot
+from wattlease.core.model import Floats, Snapshot
+from wattlease.core.overhead import blend
+from wattlease.core.sites import SiteTable, site_table
 
 LEAD_S = 5.0
 """A lower limit is obeyed this long before it holds: a cap needs a renewal, a write and up to a second to settle."""
@@ -38,53 +40,50 @@ MOST_TRIM_FRAC = 0.05
 @dataclass(frozen=True, slots=True)
 class Aim:
     """Columns of scopes: `target_w` is the limit with a few seconds of foresight, `allowed_w` what its ramp lets
-    through, `aim_w` what is aimed at below that, `jobs_w` what of it is IT's; `rise` is how overhead follows IT."""
+    through, `aim_w` what is aimed at below that, `jobs_w` what of it is IT's."""
 
     target_w: Floats
     allowed_w: Floats
     aim_w: Floats
     jobs_w: Floats
-    rise: Floats
 
 
 def aims(
     snapshot: Snapshot, known: Estimate, bounds: tuple[Bound, ...], before: ScopesMemory, dt_s: float
 ) -> tuple[Aim, ScopesMemory]:
     """Each scope's aim, and the memory of it."""
-    scopes = snapshot.site.scopes
+    table = site_table(snapshot.site)
     target_w = np.array([_target(b) for b in bounds])
     allowed_w = np.array(
-        [_allowed(snapshot, known, s, target_w[s], before.allowed_w[s], dt_s) for s in range(len(scopes))]
+        [_allowed(snapshot, known, s, target_w[s], before.allowed_w[s], dt_s) for s in range(len(target_w))]
     )
-    late_aim_w = _late(before, scopes, dt_s)
-    over_w = np.maximum(before.mean_w - np.nan_to_num(late_aim_w, nan=np.inf), 0.0)
+    late_aim_w = _late(before, table, dt_s)
+    over_w = np.where(np.isnan(late_aim_w), 0.0, np.maximum(before.mean_w - late_aim_w, 0.0))
     over_var = before.over_var + blend(dt_s, NOISE_TAU_S) * (over_w**2 - before.over_var)
-    margin_frac = np.array([s.budget.spec.band.margin_percent / 100.0 for s in scopes])
     noise_w = np.minimum(NOISE_SIGMAS * np.sqrt(over_var), MOST_NOISE_FRAC * allowed_w)
-    aim_w = allowed_w * (1.0 - margin_frac) - noise_w
-    trim_w = _trim(before, known, scopes, allowed_w, dt_s)
-    rise = overhead_rise(snapshot, before)
-    jobs_w = of_it(aim_w + trim_w, known, rise)
+    aim_w = allowed_w * (1.0 - table.margin_frac) - noise_w
+    trim_w = _trim(before, known, table, allowed_w, dt_s)
+    jobs_w = of_it(aim_w + trim_w, known)
     after = replace(before, allowed_w=allowed_w, over_var=over_var, trim_w=trim_w, aim_w=aim_w, late_aim_w=late_aim_w)
-    return Aim(target_w, allowed_w, aim_w, jobs_w, rise), after
+    return Aim(target_w, allowed_w, aim_w, jobs_w), after
 
 
-def _late(before: ScopesMemory, scopes: tuple[Scope, ...], dt_s: float) -> Floats:
+def _late(before: ScopesMemory, table: SiteTable, dt_s: float) -> Floats:
     """The aim as the draw can have followed it: what passes a falling aim for a while is no noise."""
     aim_w, late_w = before.aim_w, before.late_aim_w
-    share = np.array([blend(dt_s, SETTLE_TAU_S + (s.budget.spec.band.window_seconds or 0)) for s in scopes])
+    share = np.array([blend(dt_s, SETTLE_TAU_S + window_s) for window_s in table.window_s.tolist()])
     followed = late_w + share * (aim_w - late_w)
     return np.where(np.isfinite(late_w) & (aim_w < late_w), followed, aim_w)
 
 
-def of_it(feed_w: Floats, known: Estimate, rise: Floats) -> Floats:
-    """What IT may draw of what the feed and the batteries may give: more IT takes more overhead with it, by `rise`.
+def of_it(feed_w: Floats, known: Estimate) -> Floats:
+    """What IT may draw of what the feed and the batteries may give: more IT takes more overhead with it.
 
     A cut does not count on overhead falling until it has.
     """
     room_w = feed_w - known.overhead_w
     more_w = room_w - known.it_w
-    return np.where(more_w > 0, known.it_w + more_w / (1.0 + rise), room_w)
+    return np.where(more_w > 0, known.it_w + more_w / (1.0 + known.rise), room_w)
 
 
 def _target(bound: Bound) -> float:
@@ -103,7 +102,7 @@ def _allowed(snapshot: Snapshot, known: Estimate, s: int, limit_w: float, before
     return min(limit_w, before_w * (1.0 + rise_frac))
 
 
-def _trim(before: ScopesMemory, known: Estimate, scopes: tuple[Scope, ...], allowed_w: Floats, dt_s: float) -> Floats:
+def _trim(before: ScopesMemory, known: Estimate, table: SiteTable, allowed_w: Floats, dt_s: float) -> Floats:
     """Integrate what was aimed at and not met, where jobs were held back; else forget it slowly.
 
     With limits counted at face value the trim only lowers: the sum of limits stays under the limit.
@@ -117,5 +116,5 @@ def _trim(before: ScopesMemory, known: Estimate, scopes: tuple[Scope, ...], allo
     from_w = np.where(held & (error_w < -EVEN_FRAC * allowed_w), np.minimum(before.trim_w, 0.0), before.trim_w)
     moved = from_w + np.where(even, blend(dt_s, TRIM_EVEN_S), sided) * wanted_w
     moved = np.where(known.meter_fresh, moved, np.minimum(moved, before.trim_w))
-    most = np.array([0.0 if s.budget.spec.band.counts == "Limits" else MOST_TRIM_FRAC for s in scopes]) * allowed_w
-    return np.clip(moved, -MOST_TRIM_FRAC * allowed_w, most)
+    most_w = np.where(table.counts_limits, 0.0, MOST_TRIM_FRAC * allowed_w)
+    return np.minimum(np.maximum(moved, -MOST_TRIM_FRAC * allowed_w), most_w)

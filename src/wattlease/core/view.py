@@ -15,6 +15,7 @@ from wattlease.core.memory import Memory
 from wattlease.core.model import Bools, Floats, Ints, JobState, Prices, Snapshot
 from wattlease.core.offers import Kind, View
 from wattlease.core.pools import ready_frac
+from wattlease.core.sites import model_table
 
 FEW_JOBS = 2000
 MANY_LEVELS = np.arange(len(curves.GRID) - 2, -1, -1)
@@ -45,13 +46,15 @@ class Intent:
 def intents(snapshot: Snapshot, known: Estimate, memory: Memory) -> Intent:
     """What each job was told last, for as long as it may not be told otherwise."""
     state, dwell = snapshot.jobs.state, snapshot.site.scopes[0].budget.spec.dwell
-    paused, running = state == JobState.PAUSED, state == JobState.RUNNING
-    kind = np.select([paused, state == JobState.HELD], [Kind.PAUSE, Kind.WAIT], default=Kind.RUN)
+    paused, running = state == int(JobState.PAUSED), state == int(JobState.RUNNING)
+    kind = np.where(paused, int(Kind.PAUSE), np.where(state == int(JobState.HELD), int(Kind.WAIT), int(Kind.RUN)))
     longest_s = max(dwell.pause_seconds, dwell.downsize_seconds)
-    wait_s = np.select([paused | running], [longest_s], default=dwell.hold_seconds)
-    dwelling = snapshot.now_s - memory.jobs.changed_s < wait_s
+    wait_s = np.where(paused | running, float(longest_s), float(dwell.hold_seconds))
     told = memory.jobs
-    other = (told.meant_kind != kind) | ((told.meant_kind == Kind.RUN) & (told.meant_size != known.size))
+    dwelling = snapshot.now_s - told.changed_s < wait_s
+    if not dwelling.any():
+        return Intent(dwelling, dwelling, kind, known.size)
+    other = (told.meant_kind != kind) | ((told.meant_kind == int(Kind.RUN)) & (told.meant_size != known.size))
     pending = dwelling & ~np.isnan(told.meant_kind) & other
     return Intent(
         dwelling,
@@ -96,17 +99,14 @@ def view(
     """Spell every job's row out."""
     site, jobs = snapshot.site, snapshot.jobs
     table = terms_table(site.terms)
-    rated_w = np.array([m.rated_w for m in site.models])[jobs.model]
-    min_cap_w = np.array([m.min_cap_w for m in site.models])[jobs.model]
-    idle_w = np.array([m.idle_w for m in site.models])[jobs.model]
-    running = jobs.state == JobState.RUNNING
+    models = model_table(site.models)
+    rated_w, min_cap_w = models.rated_w[jobs.model], models.min_cap_w[jobs.model]
+    running = jobs.state == int(JobState.RUNNING)
     gpus = np.where(running & (known.job_gpus > 0), known.job_heard, jobs.gpus)
-    waited_s = np.where(jobs.state == JobState.HELD, snapshot.now_s - jobs.submitted_s, 0.0)
     floor_frac = table.floor_frac[jobs.terms]
-    worth = table.worth_per_gpu_h[jobs.terms] * jobs.gpus
-    worth = worth * (1.0 + np.clip(_debts(snapshot, memory) / (DEBT_HOURS * np.maximum(worth, 1e-9)), 0.0, 1.0))
     return View(
         state=jobs.state,
+        off=~running,
         kind=intent.kind,
         pending=intent.pending,
         gpus=gpus.astype(float),
@@ -114,14 +114,14 @@ def view(
         need_w=np.where(running, memory.jobs.need_w, memory.jobs.full_w),
         floor_w=curves.draw_for(known.speed, floor_frac) * memory.jobs.full_w,
         track_frac=memory.jobs.track_frac,
-        idle_w=min_cap_w if counts_limits else idle_w,
+        idle_w=min_cap_w if counts_limits else models.idle_w[jobs.model],
         min_cap_w=min_cap_w,
         max_cap_w=rated_w,
         rated_w=rated_w,
         speed=known.speed,
         size=intent.size,
         sizes=size_table(site.terms)[jobs.terms],
-        worth_per_h=worth * (1.0 + np.clip(waited_s / AGING_S, 0.0, 1.0)),
+        worth_per_h=_worth_per_h(snapshot, memory, table.worth_per_gpu_h[jobs.terms] * jobs.gpus),
         floor_frac=floor_frac,
         pausable=table.pausable[jobs.terms],
         protected=table.protected[jobs.terms],
@@ -136,9 +136,14 @@ def view(
     )
 
 
-def _debts(snapshot: Snapshot, memory: Memory) -> Floats:
-    """What each job's owner is owed for past cuts, money."""
-    if not memory.debts:
-        return np.zeros(len(snapshot.jobs.id))
-    owners = snapshot.jobs.owner
-    return np.fromiter(map(memory.debts.get, owners, repeat(0.0)), float, len(owners))
+def _worth_per_h(snapshot: Snapshot, memory: Memory, worth: Floats) -> Floats:
+    """What an hour of each whole job is worth: more by what its owner is owed, and by how long it has waited."""
+    jobs = snapshot.jobs
+    if memory.debts:
+        owed = np.fromiter(map(memory.debts.get, jobs.owner, repeat(0.0)), float, len(jobs.owner))
+        worth = worth * (1.0 + np.minimum(np.maximum(owed / (DEBT_HOURS * np.maximum(worth, 1e-9)), 0.0), 1.0))
+    held = jobs.state == int(JobState.HELD)
+    if held.any():
+        waited_s = np.where(held, snapshot.now_s - jobs.submitted_s, 0.0)
+        worth = worth * (1.0 + np.minimum(np.maximum(waited_s / AGING_S, 0.0), 1.0))
+    return worth

@@ -51,7 +51,7 @@ def job_rows(snapshot: Snapshot, plan: Plan, memory: Memory) -> tuple[JobRow, ..
             speed_frac=float(speed_frac[j]),
             cost_per_h=float(plan.cost_per_h[j]),
             protected=terms[int(jobs.terms[j])].protected,
-            reason=explain.job(snapshot, plan, j),
+            reason=explain.job(snapshot, plan, j, float(could_w[j])),
         )
         for j in range(len(jobs.id))
     )

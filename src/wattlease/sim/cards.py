@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
-from scipy.signal import lfilter
 
 from wattlease.core.model import NONE, Bools, Floats, Ints
 from wattlease.sim.demand import Curves
@@ -29,8 +29,9 @@ def own_noise(rng: np.random.Generator, cards: int, step_s: float, fast_frac: fl
     # variance of the mean of an Ornstein-Uhlenbeck process over a step, against that over 0.1 s
     shrink = np.sqrt(_averaged(ratio) / _averaged(2 * CORRELATION_S / 0.1))
     white = rng.standard_normal((_ROWS, cards)) * np.sqrt(1 - keep**2)
-    noise = lfilter([1.0], [1.0, -keep], white, axis=0) * fast_frac * shrink
-    return np.clip(noise, -OVERSHOOT_FRAC, OVERSHOOT_FRAC)
+    for before, now in pairwise(white):
+        now += keep * before
+    return np.clip(white * fast_frac * shrink, -OVERSHOOT_FRAC, OVERSHOOT_FRAC)
 
 
 def _averaged(ratio: float) -> float:

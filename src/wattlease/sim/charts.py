@@ -40,7 +40,6 @@ def power(run: Run, others: Sequence[Run] = (), overlay: Overlay | None = None) 
         line("every sample", at_s, high_w / 1000, DRAW, **band, fill="tonexty", fillcolor="#4477aa33"),
         line(f"draw, {span}", at_s, drawn_w / 1000, DRAW),
         *_planned(run, bounds),
-        *_foreseen(run, bounds),
         line("limit", *_kw(corners(run.t_s, run.limit_w)), LIMIT, line={"shape": "hv"}),
         *(
             line(o.policy, bin_bounds(o.t_s)[:-1], means(o.t_s, o.feed_w, bin_bounds(o.t_s)) / 1000, STACK[i % 8],
@@ -64,20 +63,6 @@ def _planned(run: Run, bounds: Floats) -> list[Figure]:
         return []
     plan_kw = means(run.t_s, run.planned_w, bounds) / 1000
     return [line("planned", bounds[:-1], plan_kw, PLAN, line={"width": 1.2, "dash": "dot"})]
-
-
-def _foreseen(run: Run, bounds: Floats) -> list[Figure]:
-    if not np.isfinite(run.forecast_p50_w).any():
-        return []
-    ahead = f"foreseen {run.forecast_ahead_s / 60:.0f} min before"
-    quiet = {"width": 1, "dash": "dash"}
-    return [
-        line(
-            f"{ahead}, {name}", bounds[:-1], means(run.t_s, y, bounds) / 1000, BATTERY, line=quiet, visible="legendonly"
-        )
-        for name, y in (("median", run.forecast_p50_w), ("90 %", run.forecast_p90_w))
-        if len(y)
-    ]
 
 
 def _spans(run: Run) -> list[Figure]:

@@ -87,14 +87,14 @@ def _keep(
 ) -> None:
     root = plan.scopes[0]
     kept.t_s.append(snapshot.now_s)
-    kept.feed_w.append(float(samples.feed_w[:, 0].mean()))
+    kept.feed_w.append(_mean(samples.feed_w[:, 0]))
     kept.limit_w.append(root.limit_w)
     kept.planned_w.append(root.planned_w)
-    gpus = float(snapshot.jobs.gpus[snapshot.jobs.state == JobState.RUNNING].sum())
+    gpus = float(snapshot.jobs.gpus @ (snapshot.jobs.state == int(JobState.RUNNING)))
     kept.throughput.append(samples.work_gpu_s / (gpus * scenario.tick_seconds) if gpus else np.nan)
-    kept.it_w.append(samples.it_w.mean(axis=0))
-    kept.storage_w.append(float(samples.storage_w.sum(axis=1).mean()) if samples.storage_w.size else 0.0)
-    kept.soc_frac.append(float(samples.soc_frac.mean()) if samples.soc_frac.size else np.nan)
+    kept.it_w.append(samples.it_w.sum(axis=0) / len(samples.it_w))
+    kept.storage_w.append(_mean(samples.storage_w.sum(axis=1)) if samples.storage_w.size else 0.0)
+    kept.soc_frac.append(_mean(samples.soc_frac) if samples.soc_frac.size else np.nan)
     now = int(np.searchsorted(snapshot.prices.at_s, snapshot.now_s, side="right")) - 1
     kept.price.append(float(snapshot.prices.energy_per_kwh[now]) if now >= 0 else np.nan)
     kept.carbon.append(float(snapshot.prices.carbon_g_per_kwh[now]) if now >= 0 else np.nan)
@@ -102,10 +102,14 @@ def _keep(
         kept.speeds.append(_speeds(plant))
 
 
+def _mean(column: Floats) -> float:
+    return float(column.sum()) / len(column)
+
+
 def _speeds(plant: Plant) -> Floats:
     """Speed x quality of every job now, NaN where it does not run."""
     of = plant.work.of
-    return np.where(of["state"] == JobState.RUNNING, of["pace_frac"] * of["quality_frac"], np.nan)
+    return np.where(of["state"] == int(JobState.RUNNING), of["pace_frac"] * of["quality_frac"], np.nan)
 
 
 @dataclass(slots=True)

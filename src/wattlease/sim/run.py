@@ -88,8 +88,7 @@ class Run:
 
     `feed_w` is drawn from the feed, `limit_w` what it must stay under, `planned_w` what the plan expected.
     `throughput_frac` is the GPU-weighted speed of all jobs that had started. `storage_w` is positive when the battery
-    discharges. `forecast_*_w` is what was foreseen for that moment, `forecast_ahead_s` before it. `meter_window_s` is
-    the averaging window against which the limit is held.
+    discharges. `meter_window_s` is the averaging window against which the limit is held.
     """
 
     name: str
@@ -105,9 +104,6 @@ class Run:
     storage_w: Floats = field(default_factory=_nothing)
     soc_frac: Floats = field(default_factory=_nothing)
     reserve_frac: float = 0.0
-    forecast_p50_w: Floats = field(default_factory=_nothing)
-    forecast_p90_w: Floats = field(default_factory=_nothing)
-    forecast_ahead_s: float = 0.0
     energy_per_kwh: Floats = field(default_factory=_nothing)
     carbon_g_per_kwh: Floats = field(default_factory=_nothing)
     tariff: Tariff = field(default=Tariff())

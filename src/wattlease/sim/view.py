@@ -87,10 +87,10 @@ class View:
         ids, names, owners, clusters = self.words
         state = of["state"][live]
         done_s = of["done_s"][live]
-        speaks = (state == JobState.RUNNING) & of["reports"][live]
+        speaks = (state == int(JobState.RUNNING)) & of["reports"][live]
         error = self.scenario.noise.word_percent / 100 * self.rng.standard_normal(len(live))
         left_s = of["duration_s"][live] * of["asked_frac"][live] - done_s
-        lost_s = np.where(of["on_signal"][live] | (state < JobState.RUNNING), 0.0, done_s - of["saved_s"][live])
+        lost_s = np.where(of["on_signal"][live] | (state < int(JobState.RUNNING)), 0.0, done_s - of["saved_s"][live])
         return Jobs(
             id=ids,
             name=names,

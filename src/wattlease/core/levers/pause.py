@@ -10,12 +10,12 @@ from wattlease.core.offers import Kind, Offers, Tier, View
 
 def pause(view: View) -> Offers:
     """Offer to pause what runs, and to leave paused what is."""
-    running, paused = view.state == JobState.RUNNING, view.state == JobState.PAUSED
+    running, paused = ~view.off, view.state == int(JobState.PAUSED)
     still_w = view.idle_w if view.gone else view.min_cap_w
     watts_w = np.where(running, still_w * view.gpus, 0.0)
-    lost_s = np.where(running, np.nan_to_num(view.lost_s) + view.restart_s, view.restart_s)
+    lost_s = np.where(running & ~np.isnan(view.lost_s), view.lost_s + view.restart_s, view.restart_s)
     cost = view.after_energy(view.worth_per_h * view.hours + view.one_off(lost_s), view.idle_w)
-    tier = np.where(view.pausable | paused, Tier.CONTRACT, Tier.BREACH)
+    tier = np.where(view.pausable | paused, int(Tier.CONTRACT), int(Tier.BREACH))
     tier[(view.floor_frac > 0) & running] = Tier.BREACH  # a promised speed is broken by standing still
     tier[view.protected & running] = Tier.PROTECTED
     cost[~(running | paused)] = np.inf

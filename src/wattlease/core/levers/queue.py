@@ -10,7 +10,7 @@ from wattlease.core.offers import Kind, Offers, View
 
 def queue(view: View) -> Offers:
     """Offer to hold what has not started."""
-    waits = (view.state == JobState.HELD) | (view.state == JobState.RELEASED)
+    waits = (view.state == int(JobState.HELD)) | (view.state == int(JobState.RELEASED))
     cost = np.where(waits, view.after_energy(view.worth_per_h * view.hours, view.idle_w), np.inf)
     nothing = np.zeros((1, len(cost)))
     return Offers((Kind.WAIT,), (0,), nothing, nothing, cost[None], nothing.astype(np.int64), nothing)

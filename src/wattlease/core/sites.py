@@ -1,0 +1,84 @@
+"""What follows from a site alone: columns and sums made once for each site, and kept while it stays the same object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from wattlease.core.model import NONE, Bools, CardModel, Floats, Ints, Site
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTable:
+    """Columns beside `Site.models`, watts a card."""
+
+    rated_w: Floats
+    min_cap_w: Floats
+    idle_w: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class SiteTable:
+    """Columns of a site. Beside its cards: `leaf` is the scope of each one's node, `idle_w` what its model draws idle.
+
+    Beside its scopes: `parent`; `overhead_w` as configured, with all below; `metered`; of each band whether it
+    `counts_limits`, its `margin_frac`, `transient_frac` and `window_s` (0: as its meter's).
+    `most_transient_frac` is the largest of all bands.
+    """
+
+    leaf: Ints
+    idle_w: Floats
+    parent: tuple[int, ...]
+    overhead_w: Floats
+    metered: Bools
+    counts_limits: Bools
+    margin_frac: Floats
+    transient_frac: Floats
+    window_s: Floats
+    most_transient_frac: float
+
+
+@lru_cache(maxsize=16)
+def model_table(models: tuple[CardModel, ...]) -> ModelTable:
+    """The columns of these card models."""
+    return ModelTable(
+        np.array([m.rated_w for m in models]),
+        np.array([m.min_cap_w for m in models]),
+        np.array([m.idle_w for m in models]),
+    )
+
+
+@lru_cache(maxsize=4)
+def site_table(site: Site) -> SiteTable:
+    """The columns of this site, which is known again by its identity."""
+    nodes, bands = site.nodes, [s.budget.spec.band for s in site.scopes]
+    parent = tuple(s.parent for s in site.scopes)
+    return SiteTable(
+        leaf=nodes.scope[site.gpus.node],
+        idle_w=model_table(site.models).idle_w[site.gpus.model],
+        parent=parent,
+        overhead_w=_summed(parent, np.bincount(nodes.scope, nodes.overhead_w, len(parent))),
+        metered=np.array([bool(s.budget.spec.meters) for s in site.scopes], bool),
+        counts_limits=np.array([b.counts == "Limits" for b in bands], bool),
+        margin_frac=np.array([b.margin_percent / 100.0 for b in bands]),
+        transient_frac=np.array([b.transient_percent / 100.0 for b in bands]),
+        window_s=np.array([float(b.window_seconds or 0) for b in bands]),
+        most_transient_frac=max(b.transient_percent for b in bands) / 100.0,
+    )
+
+
+def roll_up(site: Site, leaf_w: NDArray[Any]) -> Floats:
+    """Sums over every scope with all that lies below it, from sums over the scopes alone."""
+    return _summed(site_table(site).parent, leaf_w)
+
+
+def _summed(parent: tuple[int, ...], leaf_w: NDArray[Any]) -> Floats:
+    total = leaf_w.astype(float)
+    for s in range(len(parent) - 1, -1, -1):  # parents come before children, so walk backwards
+        if parent[s] != NONE:
+            total[parent[s]] += total[s]
+    return total
