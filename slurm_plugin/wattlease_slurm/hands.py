@@ -123,6 +123,7 @@ class Hands:
     def _begin(self, tasks: asyncio.TaskGroup) -> None:
         """Start what is not under way and was not tried just now."""
         orders, pausing = self._orders, self._pausing
+        self._tried_s = {job: at_s for job, at_s in self._tried_s.items() if self._now() - at_s < RETRY_S}
         for todo in orders.resume.values():
             self._start(tasks, todo, "resume", lambda t: pausing.resume(t.job, t.licences_w))
         for todo in orders.pause.values():
@@ -132,7 +133,7 @@ class Hands:
 
     def _start(self, tasks: asyncio.TaskGroup, todo: Todo, what: str, act: _Act) -> None:
         name = todo.job.id
-        if name in self.under_way or self._now() - self._tried_s.get(name, float("-inf")) < RETRY_S:
+        if name in self.under_way or name in self._tried_s:
             return
         self.under_way.add(name)
         tasks.create_task(self._try(todo, what, act))

@@ -116,7 +116,7 @@ class SlurmWorkload:
         while True:
             queue = await self._backend.queue()
             if isinstance(queue, Trouble):
-                self._said.once(logging.WARNING, "queue not read", f"the last reservation stands: {queue}")
+                self._said.once(logging.WARNING, "queue not read", f"the last reservation stands: {queue.text}")
             else:
                 self._said.forget("queue not read")
                 self._take(queue)

@@ -16,12 +16,17 @@ sys.path.insert(0, str(HERE.parents[1] / "slurm" / "real"))  # the cluster and i
 from slurm_cluster import Cluster  # noqa: E402
 from slurm_installation import Installation  # noqa: E402
 
+LONGEST = ("test_limit_real_slurm.py", "test_event_real_slurm.py", "test_faults_real_slurm.py")
+
 NewCluster = Callable[..., Cluster]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Nobody gets a Slurm who did not ask for one; who asked gets one, or a failure."""
-    if "SLURM" not in os.environ:
+    """Nobody gets a Slurm who did not ask for one; who asked gets one, or a failure. The longest come first: others
+    run beside them."""
+    if "SLURM" in os.environ:
+        items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+    else:
         skipped = pytest.mark.skip(reason="brings up a real Slurm: make e2e-slurm")
         for item in items:
             if item.path.is_relative_to(HERE):

@@ -241,6 +241,7 @@ def test_a_backup_slurmctld_takes_over_and_the_daemon_goes_on_with_it(new_cluste
         job = submit(site, "one")
         cluster.reaches(job, "RUNNING")
         saved(site)
+        cluster.until(lambda: cluster.saved_s("heartbeat") > 0, "the primary's heart beats, or no backup takes over")
         cluster.kill_slurmctld()
         with kept(site, LIMIT_W):
             site.until(lambda: _takes(cluster), "the backup answers", 90.0)
