@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(300)
 
 PAUSABLE, STEADY = "--comment=wattlease:pausable", "--comment=wattlease:not-pausable,value=20"
 TTL_S = 12.0
-QUICK = {"ramp": {"releasePercentPerMinute": 100}, "dwell": {"pauseSeconds": 5, "holdSeconds": 1}}
+QUICK = {"ramp": {"releasePercentPerMinute": 100}, "dwell": {"pauseSeconds": 5, "downsizeSeconds": 5, "holdSeconds": 1}}
 
 
 @pytest.fixture(scope="module")
@@ -35,19 +35,20 @@ def fine(installation: object, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture
 def site(fine: Site) -> Iterator[Site]:
-    """Busy with three jobs of eight GPUs; the limit is checked over the whole test."""
+    """Busy with two jobs of eight GPUs; the limit is checked over the whole test."""
     fine.limit(LIMIT_W)
-    for name in ("a", "b"):
-        submit(fine, name)
     begun_s = time.monotonic()
-    fine.until(lambda: running(fine) == 2, "two jobs run")
-    yield fine
-    over = [s for s in fine.hardware.samples if s.at_s > begun_s and s.drawn_w > LIMIT_W]
-    for user in ("root", "alice", "bob"):
-        fine.cluster.run("scancel", f"--user={user}")
-    fine.until(lambda: not fine.cluster.run("squeue", "-h"), "all jobs are gone")
-    fine.until(lambda: led(fine), "a daemon leads")
-    assert not over
+    try:
+        for name in ("a", "b"):
+            submit(fine, name)
+        fine.until(lambda: running(fine) == 2, "two jobs run", 120.0)
+        yield fine
+    finally:
+        for user in ("root", "alice", "bob"):
+            fine.cluster.run("scancel", f"--user={user}")
+        fine.until(lambda: not fine.cluster.run("squeue", "-h"), "all jobs are gone")
+        fine.until(lambda: led(fine), "a daemon leads")
+    assert not [s for s in fine.hardware.samples if s.at_s > begun_s and s.drawn_w > LIMIT_W]
 
 
 def submit(site: Site, name: str, *options: str, gpus: int = 8) -> str:
@@ -241,7 +242,6 @@ def test_a_backup_slurmctld_takes_over_and_the_daemon_goes_on_with_it(new_cluste
         job = submit(site, "one")
         cluster.reaches(job, "RUNNING")
         saved(site)
-        cluster.until(lambda: cluster.saved_s("heartbeat") > 0, "the primary's heart beats, or no backup takes over")
         cluster.kill_slurmctld()
         with kept(site, LIMIT_W):
             site.until(lambda: _takes(cluster), "the backup answers", 90.0)
