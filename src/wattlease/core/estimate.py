@@ -87,7 +87,8 @@ def estimate(snapshot: Snapshot, memory: Memory) -> tuple[Estimate, Memory]:
     """Believe what can be believed, learn from it, and put the worst in place of the rest."""
     dt_s, table, site = elapsed_s(snapshot, memory), site_table(snapshot.site), snapshot.site
     busy = np.append(snapshot.jobs.state == int(JobState.RUNNING), False)[snapshot.gpus.job]
-    fresh, gpus = _believe(snapshot, busy, memory.gpus)
+    leap_s = 0.0 if math.isnan(memory.now_s) else snapshot.now_s - memory.now_s - dt_s
+    fresh, gpus = _believe(snapshot, busy, memory.gpus, leap_s)
     # what cannot be believed counts at its cap, the most it may lawfully draw
     cap_w = np.where(np.isnan(snapshot.gpus.cap_w), site.gpus.max_cap_w, snapshot.gpus.cap_w)
     gpu_w = np.where(fresh, snapshot.gpus.power_w, cap_w)
@@ -129,8 +130,11 @@ def elapsed_s(snapshot: Snapshot, memory: Memory) -> float:
     return 0.0 if math.isnan(memory.now_s) else min(max(snapshot.now_s - memory.now_s, 0.0), 60.0)
 
 
-def _believe(snapshot: Snapshot, busy: Bools, before: GpusMemory) -> tuple[Bools, GpusMemory]:
-    """Which cards' readings are readings, and what to remember to tell a frozen one."""
+def _believe(snapshot: Snapshot, busy: Bools, before: GpusMemory, leap_s: float) -> tuple[Bools, GpusMemory]:
+    """Which cards' readings are readings, and what to remember to tell a frozen one.
+
+    `leap_s` is by how much the clock leapt, or how long nobody looked: no card stood still for that.
+    """
     power_w, cards = snapshot.gpus.power_w, snapshot.site.gpus
     believed = (power_w >= 0) & (power_w <= ABSURD_FRAC * cards.max_cap_w) & (snapshot.gpus.age_s <= STALE_S)
     dead = busy & (power_w < DEAD_FRAC * site_table(snapshot.site).idle_w)
@@ -138,7 +142,7 @@ def _believe(snapshot: Snapshot, busy: Bools, before: GpusMemory) -> tuple[Bools
     since_s = np.full(len(power_w), snapshot.now_s)
     if len(before.power_w) == len(power_w):
         same = np.flatnonzero(power_w == before.power_w)
-        since_s[same] = before.since_s[same]
+        since_s[same] = before.since_s[same] + leap_s
         believed[same] &= ~(busy[same] & (snapshot.now_s - since_s[same] >= FROZEN_S))
     return believed, GpusMemory(power_w, since_s)
 
