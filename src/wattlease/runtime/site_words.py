@@ -10,6 +10,8 @@ from wattlease.core.api_base import Name, Part, Percent, Watts, mistake
 
 Power = Annotated[float, Field(ge=0, le=100_000_000)]
 SomePower = Annotated[float, Field(gt=0, le=100_000)]
+NodeName = Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?$")]
+"""What its scheduler calls a node, and its certificate too; in Kubernetes names have dots."""
 
 
 class Overhead(Part):
@@ -62,7 +64,7 @@ class Group(Part):
     nodes: Annotated[int, Field(ge=1, le=20_000)]
     """How many."""
 
-    node_names: tuple[Name, ...] = ()
+    node_names: tuple[NodeName, ...] = ()
     """What they are called, as in their certificates; as many as `nodes`."""
 
     gpus_per_node: Annotated[int, Field(ge=1, le=16)] = 8

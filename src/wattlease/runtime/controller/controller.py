@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wattlease.core.actions import Plan
 from wattlease.core.decide import decide
 from wattlease.core.lease import Refused
-from wattlease.core.memory import FRESH, Memory
+from wattlease.core.memory import FRESH, Memory, ScopesMemory
 from wattlease.core.model import Snapshot
 from wattlease.runtime.controller.act import NodeWatts, hints, supply_w, targets, unlimited
-from wattlease.runtime.controller.lasting import Lasting
+from wattlease.runtime.controller.lasting import Kept, Lasting
 from wattlease.runtime.controller.observe import Observer
 from wattlease.runtime.controller.settings import ControllerSettings
 from wattlease.runtime.controller.surroundings import Surroundings
@@ -60,32 +60,49 @@ class Controller:
         surroundings: Surroundings | None = None,
         recorder: Recorder | None = None,
         now: Now = steady_s,
+        learned: Kept | None = None,
     ) -> None:
         self.workload, self.surroundings = workload, surroundings
         self._recorder, self._now = recorder, now
         self._said = Said(log)
-        self._lasting = Lasting(Path(settings.state_folder) / "learned.json")
+        self._lasting = Lasting(learned or Path(settings.state_folder) / "learned.json")
         self._accounts = JobAccounts(Path(settings.state_folder) / "jobs.jsonl")
         self._book = JobBook(self._accounts)
         self.page = Page(self._book)
-        self._take(settings)
+        self._hold(settings, Observer(settings, workload, surroundings))
+        self._coming: tuple[ControllerSettings, Observer] | None = None
+        self._showing, self._memory = Showing(), FRESH
         self.grantor = Grantor(terms_of(settings), membership_of(self._observer.site), store, now)
         self._asleep: frozenset[str] = frozenset()
+        self.newest: Tick | None = None
+        self.missing_w = 0.0
 
-    def _take(self, settings: ControllerSettings) -> None:
-        self.settings = settings
-        self._observer = Observer(settings, self.workload, self.surroundings)
+    def _hold(self, settings: ControllerSettings, observer: Observer) -> None:
+        self.settings, self._observer = settings, observer
         self._node_watts = NodeWatts(settings.groups)
-        self._showing = Showing()
-        self._memory = FRESH
 
     def change(self, settings: ControllerSettings) -> None:
-        """Hold to other budgets from the next tick on; guarantees and the length of grants change at a restart."""
-        memory, showing = self._memory, self._showing
+        """Hold to other budgets and nodes from the next tick on; the length of grants changes at a restart.
+
+        BudgetError where they do not fit together; then the old ones hold.
+        """
+        self._coming = settings, Observer(settings, self.workload, self.surroundings)
+
+    def _take_up(self) -> None:
+        """What was changed counts between two ticks: each tick is of one site."""
+        if self._coming is None:
+            return
+        (settings, observer), self._coming = self._coming, None
+        before = self._scopes()
         self.workload.agree(settings.profiles)
-        self._take(settings)
-        self._memory, self._showing = memory, showing
+        self._hold(settings, observer)
+        if before != self._scopes():  # what was learned of scopes stands in their order
+            self._memory = replace(self._memory, scopes=ScopesMemory(), storage_plans=())
+        self.grantor.assure(terms_of(settings).guaranteed_w)
         self._enlist()
+
+    def _scopes(self) -> tuple[str, ...]:
+        return tuple(scope.id for scope in self._observer.site.scopes)
 
     def _enlist(self) -> None:
         """Tell the grantor who is a member; a node that its scheduler switched off counts for less."""
@@ -107,6 +124,7 @@ class Controller:
         leads = False
         while True:
             begun_s = self._now()
+            self._take_up()
             leads, led = self.grantor.leads(), leads
             if leads and not led:
                 self._memory = await asyncio.to_thread(self._lasting.load)
@@ -127,7 +145,8 @@ class Controller:
         plan, after = await asyncio.to_thread(decide, snapshot, before)
         self._memory = after
         self._act(snapshot, plan, after)
-        await self._report(Tick(snapshot, plan, before, after))
+        self.newest = Tick(snapshot, plan, before, after)
+        await self._report(self.newest)
 
     def _act(self, snapshot: Snapshot, plan: Plan, after: Memory) -> None:
         """Grant by the plan, and tell the workload and the surroundings; in shadow mode the plan is only shown."""
@@ -140,6 +159,7 @@ class Controller:
         missing_w = self.grantor.plan(targets(snapshot, plan, self._node_watts), supply_w(snapshot, plan))
         if isinstance(missing_w, Refused):
             return
+        self.missing_w = missing_w
         if missing_w > 0.0:
             text = f"{missing_w:.0f} W of fallbacks and silent nodes do not fit under {plan.scopes[0].limit_w:.0f} W"
             self._said.once(logging.ERROR, "limit cannot be held", text)

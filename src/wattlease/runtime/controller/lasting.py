@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Protocol
 
 import orjson
 
@@ -18,24 +19,52 @@ EVERY_S = 60.0
 """Between two saves."""
 
 
-class Lasting:
+class Kept(Protocol):
+    """Bytes that outlive the process, replaced whole. Both calls may block, and raise OSError."""
+
+    def read(self) -> bytes:
+        """FileNotFoundError where nothing was ever written."""
+
+    def write(self, data: bytes) -> None:
+        """Put these in place of what is there."""
+
+
+class KeptFile:
     """A file of the state folder."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
+
+    def __str__(self) -> str:
+        return str(self._path)
+
+    def read(self) -> bytes:
+        """What is in it."""
+        return self._path.read_bytes()
+
+    def write(self, data: bytes) -> None:
+        """Replace it; on return it survives a power cut."""
+        replace_file(self._path, data)
+
+
+class Lasting:
+    """A file of the state folder, or what stands in its place."""
+
+    def __init__(self, kept: Kept | Path) -> None:
+        self._kept = KeptFile(kept) if isinstance(kept, Path) else kept
         self._saved_s = float("-inf")
         self._said = Said(log)
 
     def load(self) -> Memory:
         """A memory that knows this and nothing else. A file that cannot be read is told, and nothing is known."""
         try:
-            data = orjson.loads(self._path.read_bytes())
+            data = orjson.loads(self._kept.read())
             history = {str(key): Seen(**seen) for key, seen in data["history"].items()}
             debts = {str(owner): float(money) for owner, money in data["debts"].items()}
         except FileNotFoundError:
             return FRESH
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as trouble:
-            log.warning("what was learned of jobs is lost, and is learned anew: %s: %s", self._path, trouble)
+            log.warning("what was learned of jobs is lost, and is learned anew: %s: %s", self._kept, trouble)
             return FRESH
         return replace(FRESH, history=history, debts=debts)
 
@@ -50,7 +79,7 @@ class Lasting:
         """Put it on disk. Blocks; trouble is told once."""
         history = {key: asdict(seen) for key, seen in memory.history.items()}
         try:
-            replace_file(self._path, orjson.dumps({"history": history, "debts": dict(memory.debts)}))
+            self._kept.write(orjson.dumps({"history": history, "debts": dict(memory.debts)}))
         except OSError as trouble:
             self._said.once(logging.WARNING, "what was learned is not saved", str(trouble))
         else:

@@ -7,8 +7,8 @@ import logging
 import signal
 import socket
 import uuid
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,7 +18,7 @@ from prometheus_client import CollectorRegistry
 from wattlease.core.errors import WattleaseError
 from wattlease.runtime.cli import Refusal
 from wattlease.runtime.controller.controller import Controller
-from wattlease.runtime.controller.settings import ControllerSettings, Listen
+from wattlease.runtime.controller.settings import ControllerSettings, Listen, Page
 from wattlease.runtime.controller.surroundings import Surroundings, surroundings_of
 from wattlease.runtime.controller.workload import Workload
 from wattlease.runtime.files import load
@@ -51,13 +51,44 @@ Settings = TypeVar("Settings", bound=ControllerSettings)
 
 def hold(path: Path, kind: type[Settings], workload_of: Callable[[Settings], Awaitable[Workload]]) -> None:
     """Run until Ctrl-C or SIGTERM. Raises BudgetError for a mistake in the file, Refusal where it cannot listen."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    log_plainly()
     settings = load(path, kind)
     surroundings = surroundings_of(settings.budgets, Path(settings.state_folder))
     try:
-        asyncio.run(_run(path, settings, workload_of, surroundings))
+        asyncio.run(until_told(_run(path, settings, workload_of, surroundings)))
     except (OSError, ValueError) as error:
         raise Refusal(f"{path}: {error}") from error
+
+
+def log_plainly() -> None:
+    """Lines of log for people, on stderr."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+
+
+async def until_told(work: Coroutine[None, None, None]) -> None:
+    """Work until Ctrl-C or SIGTERM, or until it ends by itself; raises what it raised."""
+    stop = asyncio.Event()
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(ending, stop.set)
+    await first_of(work, _set(stop))
+
+
+async def _set(stop: asyncio.Event) -> None:
+    await stop.wait()
+    notify(STOPPING)
+
+
+async def first_of(*works: Coroutine[None, None, None]) -> None:
+    """Work on all until the first ends, and end the others; raises what the first raised."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    for task in done:
+        task.result()
 
 
 async def _run(
@@ -66,52 +97,41 @@ async def _run(
     workload_of: Callable[[Settings], Awaitable[Workload]],
     surroundings: Surroundings | None,
 ) -> None:
-    stop = asyncio.Event()
-    for ending in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(ending, stop.set)
     workload = await workload_of(settings)
-    async with AsyncExitStack() as stack:
-        control = await _listening(stack, settings, workload, surroundings)
-        folder = StateFolder(Path(settings.state_folder))
-        leadership = FolderLeadership(folder, f"{socket.gethostname()}-{uuid.uuid4()}", steady_s)
-        tasks = [
-            asyncio.create_task(lead(control.grantor, leadership, steady_s)),
-            asyncio.create_task(control.run()),
-            asyncio.create_task(_follow(path, control)),
-            asyncio.create_task(stop.wait()),
-        ]
+    folder = Path(settings.state_folder)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    leadership = FolderLeadership(StateFolder(folder), holder(), steady_s)
+    control = Controller(settings, StateFolder(folder), workload, surroundings, recorder_of(settings))
+    async with listening(
+        control, settings.listen.host, settings.listen.port, settings.page, *_callers(settings.listen)
+    ):
         notify(READY)
-        done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        notify(STOPPING)
-        for task in rest:
-            task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
-        for task in done:
-            task.result()
+        await first_of(lead(control.grantor, leadership, steady_s), control.run(), _follow(path, control))
 
 
-async def _listening(
-    stack: AsyncExitStack, settings: ControllerSettings, workload: Workload, surroundings: Surroundings | None
-) -> Controller:
-    """The controller with its lease service and its page, both at their ports."""
-    state = Path(settings.state_folder)
-    state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    control = Controller(settings, StateFolder(state), workload, surroundings, _recorder(settings))
-    identity, tls = _callers(settings.listen)
+def holder() -> str:
+    """A name that no other process bears, earlier ones on this host included."""
+    return f"{socket.gethostname()}-{uuid.uuid4()}"
+
+
+@asynccontextmanager
+async def listening(
+    control: Controller, host: str, port: int, shown: Page, identity: Identity, tls: ServerTls | None
+) -> AsyncIterator[None]:
+    """Serve a controller's leases and its page while the block runs. Raises OSError or ValueError."""
     service = LeaseService(control.grantor, identity)
-    where = settings.listen
-    address = await stack.enter_async_context(serving_lease(service, identity, where.host, where.port, tls))
     metrics = CollectorRegistry()
     metrics.register(LeaseMetrics(control.grantor, service.refusals))
-    shown = settings.page
-    page = await stack.enter_async_context(
-        serving_page(control.page, shown.host, shown.port, names=shown.names, registry=metrics)
-    )
-    click.echo(f"leases at {address}, page at {page}. Ctrl-C ends it; the nodes' grants then run out.")
-    return control
+    async with (
+        serving_lease(service, identity, host, port, tls) as address,
+        serving_page(control.page, shown.host, shown.port, names=shown.names, registry=metrics) as page,
+    ):
+        click.echo(f"leases at {address}, page at {page}. Ctrl-C ends it; the nodes' grants then run out.")
+        yield
 
 
-def _recorder(settings: ControllerSettings) -> Recorder | None:
+def recorder_of(settings: ControllerSettings) -> Recorder | None:
+    """Where each tick is recorded, if it is."""
     if settings.record_folder is None:
         return None
     newest = Path(settings.record_folder) / "record.jsonl"

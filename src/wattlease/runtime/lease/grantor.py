@@ -107,6 +107,12 @@ class Grantor:
             membership.apply(self.ledger, self.now())
             self._save()
 
+    def assure(self, guaranteed_w: float) -> None:
+        """The site has another worst day from now on: fallbacks should fit in this."""
+        self.terms = self.terms.model_copy(update={"guaranteed_w": guaranteed_w})
+        if self.ledger:
+            self.ledger.guaranteed_w = guaranteed_w
+
     def set_hints(self, name: str, hints: tuple[Hint, ...]) -> None:
         """Tell this node's jobs, at once if it waits, and with each answer."""
         self._hints[name] = hints

@@ -21,7 +21,7 @@ from aiohttp import web
 from wattlease.runtime.lease.clock import Now, steady_s
 from wattlease.runtime.lease.floodgate import Floodgate
 from wattlease.runtime.lease.identity import NAME, bearer
-from wattlease.runtime.lease.kubernetes_reviews import Review, TokenReviews
+from wattlease.runtime.lease.kubernetes_reviews import Review, Reviews
 from wattlease.runtime.lease.refusals import Refusal
 
 FRESH_S = 60.0
@@ -44,7 +44,7 @@ class KubernetesTokens:
     loopback_only = False
     wants_tls = True
 
-    def __init__(self, reviews: TokenReviews, accounts: Collection[str], now: Now = steady_s) -> None:
+    def __init__(self, reviews: Reviews, accounts: Collection[str], now: Now = steady_s) -> None:
         self._reviews, self._now = reviews, now
         self._users = frozenset(f"system:serviceaccount:{account}" for account in accounts)
         self._known: dict[bytes, Known] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -42,6 +42,13 @@ class Review(BaseModel):
     authenticated: bool
     user: str
     nodes: tuple[str, ...]
+
+
+class Reviews(Protocol):
+    """Whoever can say whose a token is."""
+
+    async def review(self, token: str) -> Review | Refusal:
+        """What is known of it, or 503 where nobody can be asked."""
 
 
 class TokenReviews:
