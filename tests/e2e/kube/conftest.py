@@ -72,7 +72,8 @@ def namespace(plane: ControlPlane, request: pytest.FixtureRequest) -> Iterator[s
     plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     plane.until(lambda: plane.furnished(name), "a namespace is set up")
     yield name
-    plane.kubectl("delete", "namespace", name, "--wait", "--timeout=60s", timeout_s=70.0)
+    plane.kubectl("delete", "namespace", name, "--wait=false")
+    plane.until(lambda: not plane.pods(name), "its pods are gone")
 
 
 @pytest.fixture
