@@ -50,8 +50,8 @@ class Meters:
         self._clock, self._lines, self._said = clock, Lines(), Said(LOG)
         known = {(one.scope, one.meter): one for one in before._followed} if before else {}
         cards = before._cards if before else {}
-        self._cards = {budget.name: cards.get(budget.name) or Past() for budget in budgets}
-        self._followed = tuple(
+        self._cards: dict[str, Past] = {budget.name: cards.get(budget.name) or Past() for budget in budgets}
+        self._followed: tuple[Followed, ...] = tuple(
             followed(budget.name, float(budget.spec.limit_watts), meter, driver, known.get((budget.name, meter)))
             for budget in budgets
             for meter in budget.spec.meters
@@ -78,7 +78,7 @@ class Meters:
         """Let go of every connection."""
         for one in self._followed:
             await one.driver.close()
-        await self._lines.close()
+        self._lines.close()
 
     def drawn(self, scope: str, it_w: float, at_s: float) -> None:
         """What the cards of a scope draw by their own word: it shows that a lone meter stands still."""
