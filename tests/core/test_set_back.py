@@ -79,4 +79,3 @@ def test_a_breaker_heats_on_after_the_clock_was_set_back() -> None:
 
 def heat(memory: Memory) -> float:
     return memory.limits.scopes[0].heat_frac
-

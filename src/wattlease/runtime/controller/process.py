@@ -103,6 +103,8 @@ async def _listening(
     address = await stack.enter_async_context(serving_lease(service, identity, where.host, where.port, tls))
     metrics = CollectorRegistry()
     metrics.register(LeaseMetrics(control.grantor, service.refusals))
+    if surroundings:
+        metrics.register(surroundings.metrics())
     shown = settings.page
     page = await stack.enter_async_context(
         serving_page(control.page, shown.host, shown.port, names=shown.names, registry=metrics)
