@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,3 +90,22 @@ def evenly() -> Policy:
         return plan, Memory(now_s=snapshot.now_s, debts={"ticks": ticks})
 
     return decide
+
+
+@pytest.fixture
+def systemd_says(tmp_path: Path) -> Callable[[Path], list[str]]:
+    """What systemd has against a unit, lines that speak of other units left out."""
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not installed")
+    command = tmp_path / "wattlease"
+    command.write_text("#!/bin/sh\n")
+    command.chmod(0o755)
+
+    def says(unit: Path) -> list[str]:
+        copy = tmp_path / unit.name
+        copy.write_text(unit.read_text(encoding="utf-8").replace("/usr/lib/wattlease/bin/wattlease", str(command)))
+        done = subprocess.run([analyze, "verify", str(copy)], capture_output=True, text=True, timeout=60)
+        return [line for line in (done.stdout + done.stderr).splitlines() if unit.stem in line]
+
+    return says

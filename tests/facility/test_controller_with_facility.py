@@ -21,7 +21,8 @@ import pytest
 pytest.importorskip("pymodbus", reason="pymodbus is not installed: pip install wattlease[facility]")
 sys.path.insert(0, str(Path(__file__).parent))  # the hall stands in a module beside the tests
 
-from facility_plant import SECRET_BYTES, Hall, open_hall, run, until
+from facility_plant import Hall, open_hall
+from leased_nodes import SECRET_BYTES, client_of, leading, until
 
 from wattlease.core import overhead
 from wattlease.facility.meters import judging
@@ -60,7 +61,7 @@ def state(control: Controller) -> str:
 @pytest.mark.usefixtures("taught_soon")
 async def test_the_meter_teaches_the_overhead_that_nobody_configured(hall: Hall) -> None:
     control, _ = hall.controlled(hall.settings(hall.spec(5000, with_battery=False)))
-    async with run(control, hall):
+    async with leading(control, *hall.nodes):
         configured_w = ALL_W + 2 * 360.0
         await until(lambda: hall.cards_w > 0.99 * ALL_W)
         await until(lambda: abs((view(control).draw_w or 0.0) - hall.feed_w) < 60.0)
@@ -70,7 +71,7 @@ async def test_the_meter_teaches_the_overhead_that_nobody_configured(hall: Hall)
 @pytest.mark.usefixtures("taught_soon")
 async def test_the_battery_gives_before_jobs_do_and_fades_before_its_reserve(hall: Hall) -> None:
     control, _ = hall.controlled(hall.settings(hall.spec(LIMIT_W)))
-    async with run(control, hall):
+    async with leading(control, *hall.nodes):
         await until(lambda: hall.battery_w > 300.0 and hall.feed_w <= LIMIT_W)
         assert hall.cards_w > 0.99 * ALL_W
         hall.battery.soc_frac = 0.22
@@ -88,7 +89,7 @@ async def test_when_the_meter_fails_nothing_rises(hall: Hall, how: str, monkeypa
     monkeypatch.setattr(judging, "FROZEN_S", 3.0)
     at_once: dict[str, Any] = {"with_battery": False, "stale_s": 3, "ramp": {"releasePercentPerMinute": 100}}
     control, _ = hall.controlled(hall.settings(hall.spec(LIMIT_W, **at_once)))
-    async with run(control, hall):
+    async with leading(control, *hall.nodes):
         await until(lambda: state(control) != "blind" and 0.9 * LIMIT_W < hall.feed_w <= LIMIT_W, 20.0)
         hall.meter.frozen, hall.meter.deaf = how == "freezes", how == "dies"
         hall.nodes[1].wants_w = 150.0  # a meter that lives would show it
@@ -110,7 +111,7 @@ async def test_an_event_by_a_call_lowers_the_limit_at_its_start(hall: Hall, tmp_
     token.chmod(0o600)
     calls = {"http": {"port": port, "tokenFile": str(token)}}
     control, around = hall.controlled(hall.settings(hall.spec(5000, with_battery=False, gridEvents=calls)))
-    async with run(control, hall), aiohttp.ClientSession() as web:
+    async with leading(control, *hall.nodes), aiohttp.ClientSession() as web:
         await until(lambda: around.standing().events["hall"][0].trouble == "")
         await until(lambda: hall.cards_w > 0.99 * ALL_W)
         start_s = time.time() + 3.0
@@ -138,7 +139,7 @@ async def test_a_controller_that_is_killed_leaves_the_battery_idle_and_grants_ru
     if not entry_points(group=ENTRY_POINTS):
         pytest.skip("the facility is not registered here: install this checkout again")
     async with killable(hall) as (controller, address):
-        clients = [asyncio.create_task(client.run()) for client in hall.clients(address)]
+        clients = [asyncio.create_task(client_of(node, address).run()) for node in hall.nodes]
         try:
             await until(lambda: hall.battery_w > 200.0 and hall.cards_w > 0.95 * ALL_W, 25.0)
             controller.send_signal(signal.SIGKILL)

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 pytest.importorskip("pymodbus", reason="pymodbus is not installed: pip install wattlease[facility]")
 sys.path.insert(0, str(Path(__file__).parent))  # the hall stands in a module beside the tests
 
-from facility_plant import Hall, open_hall, until
+from facility_plant import Hall, open_hall
+from leased_nodes import until
 
 from wattlease.core.actions import Discharge, Plan
 from wattlease.core.api import PowerBudget

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 from rich.console import Console
 
-from wattlease.sim.report import page, pictures, write_report
+from wattlease.sim.report import pictures, report, write_report
 from wattlease.sim.run import Event, JobRow, Overlay, Run, Series, Speed, Tariff
 from wattlease.sim.summary import summary, tables
 from wattlease.sim.thin import MOST_POINTS, bin_bounds, corners, extremes, means
@@ -126,7 +126,7 @@ def test_a_bare_run_has_a_summary_and_a_page() -> None:
     bare = Run("bare", "wattlease", 1, t_s, np.full(90, 5e3), np.full(90, 6e3))
     made = summary(bare)
     assert (made.over_s, made.bill.total, made.classes, made.events) == (0, 0, (), ())
-    assert len(figures(page([bare], [made]))) == 1
+    assert len(figures(report([bare], [made]))) == 1
 
 
 def test_the_folder_holds_all_that_the_report_needs(tmp_path, run, rivals) -> None:
@@ -138,13 +138,13 @@ def test_the_folder_holds_all_that_the_report_needs(tmp_path, run, rivals) -> No
 
 
 def test_the_page_asks_no_other_host(rivals) -> None:
-    made = Page(page(rivals, [summary(r) for r in rivals]))
+    made = Page(report(rivals, [summary(r) for r in rivals]))
     sources = [a[k] for _, a in made.tags for k in ("src", "href") if a.get(k)]
     assert sources == ["plotly.min.js"]
 
 
 def test_every_picture_has_words_and_a_table(rivals, run) -> None:
-    html = page(rivals, [summary(r) for r in rivals], Overlay(run.t_s, run.feed_w, "field trial"))
+    html = report(rivals, [summary(r) for r in rivals], Overlay(run.t_s, run.feed_w, "field trial"))
     made = Page(html)
     titles = re.findall(r"<figure>\n<h2>(.*?)</h2>", html)
     assert titles == [
@@ -159,7 +159,7 @@ def test_every_picture_has_words_and_a_table(rivals, run) -> None:
 
 
 def test_the_overlay_is_drawn_and_told(run) -> None:
-    html = page([run], [summary(run)], Overlay(run.t_s[::60], run.feed_w[::60] * 0.9, "field trial"))
+    html = report([run], [summary(run)], Overlay(run.t_s[::60], run.feed_w[::60] * 0.9, "field trial"))
     assert "field trial" in [t["name"] for t in figures(html)[0]["traces"]]
     assert '<th scope="col">field trial, kW</th>' in html
 
@@ -168,7 +168,7 @@ def test_nothing_from_outside_becomes_markup(run) -> None:
     wild = replace(run, name=HOSTILE, policy=HOSTILE, facts={HOSTILE: HOSTILE}, events=(Event(START_S, HOSTILE),),
                    jobs=(replace(run.jobs[0], name=HOSTILE, job_class=HOSTILE, sentence=HOSTILE),),
                    series=(Series(HOSTILE, HOSTILE, run.feed_w),))  # fmt: skip
-    made = Page(page([wild, replace(wild, seed=2)], [summary(wild)] * 2, Overlay(run.t_s, run.feed_w, HOSTILE)))
+    made = Page(report([wild, replace(wild, seed=2)], [summary(wild)] * 2, Overlay(run.t_s, run.feed_w, HOSTILE)))
     assert not made.all("img")
     assert len(made.all("script")) == 7  # five pictures, plotly, ours
 

@@ -20,7 +20,7 @@ WARM_FRAC = 0.5
 """Heat from which a breaker is never loaded above its rating, and the heat of one whose past is unknown."""
 
 NO_WINDOW = -1.0
-"""Start of a metering window that is none: no multiple of any window's length."""
+"""Start of a metering window that is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +79,8 @@ def _metered(row: ScopeMemory, now_s: float, draw_w: float, charge: DemandCharge
     """Add the energy since the last tick, finishing the windows that ended in between."""
     if charge is None:
         return row if row.window_start_s == NO_WINDOW else replace(row, window_start_s=NO_WINDOW, energy_j=0.0)
-    start_s = now_s - now_s % charge.window_seconds
-    if row.window_start_s % charge.window_seconds:  # none, or of another length: it was open before we came
+    start_s = now_s - (now_s - charge.offset_seconds) % charge.window_seconds
+    if not _on_clock(row.window_start_s, charge):  # it was open before we came
         energy_j = max(draw_w, charge.target_watts) * (now_s - start_s)
         return replace(row, window_start_s=start_s, energy_j=energy_j)
     if now_s <= row.last_s:
@@ -93,6 +93,11 @@ def _metered(row: ScopeMemory, now_s: float, draw_w: float, charge: DemandCharge
     finished_w = (row.energy_j + mean_w * max(0.0, end_s - row.last_s)) / charge.window_seconds
     energy_j = mean_w * (now_s - max(start_s, row.last_s))
     return replace(row, window_start_s=start_s, energy_j=energy_j, peak_w=max(row.peak_w, finished_w))
+
+
+def _on_clock(window_start_s: float, charge: DemandCharge) -> bool:
+    """Whether a window begins there by the meter's clock; one of another length or offset does not, nor does none."""
+    return window_start_s != NO_WINDOW and (window_start_s - charge.offset_seconds) % charge.window_seconds == 0.0
 
 
 def _heated(row: ScopeMemory, now_s: float, draw_w: float, breaker: Breaker | None) -> ScopeMemory:

@@ -1,1 +1,1 @@
-"""Meters, battery, tariffs, grid events, forecast. Empty so far."""
+"""Meters, battery, tariffs, grid events, forecast: what lies around a site's nodes."""

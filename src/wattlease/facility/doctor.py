@@ -10,11 +10,12 @@ from wattlease.core.api import PowerBudget
 from wattlease.facility.battery.checks import batteries_answer
 from wattlease.facility.doctor_meters import meters_answer
 from wattlease.facility.findings import Finding
+from wattlease.facility.forecast.checks import trees_load
 
 Check = Callable[[Sequence[PowerBudget]], Awaitable[tuple[Finding, ...]]]
 """Tries one kind of thing that budgets name, and changes nothing there. It does not raise for what it finds."""
 
-CHECKS: tuple[Check, ...] = (meters_answer, batteries_answer)
+CHECKS: tuple[Check, ...] = (meters_answer, batteries_answer, trees_load)
 """All that is tried, in the order in which it is shown."""
 
 

@@ -28,7 +28,7 @@ async def meters_answer(budgets: Sequence[PowerBudget]) -> tuple[Finding, ...]:
     finally:
         for one in real:
             await one.driver.close()
-        await lines.close()
+        lines.close()
     virtual = (_not_asked(budget.name, meter) for budget, meter, driver in named if driver is None)
     now_s = time.monotonic()
     feeds = (feed for feeds in feeds_of(real).values() for feed in feeds)

@@ -1,5 +1,5 @@
-"""What a set of budgets names: their meters, batteries, prices and events, made once and kept while nothing of it
-changes."""
+"""What a set of budgets names: their meters, batteries, prices and events, with the forecasts of their scopes; made
+once and kept while nothing of it changes."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from wattlease.facility.battery.batteries import Batteries
 from wattlease.facility.battery.wear import Kept
 from wattlease.facility.billing import Billing
 from wattlease.facility.events.events import Events
+from wattlease.facility.forecast.site_forecasts import SiteForecasts
 from wattlease.facility.meters.meters import Meters
 from wattlease.facility.prices.prices import Prices
 from wattlease.runtime.lease.clock import Now
@@ -36,6 +37,7 @@ class Equipment:
     batteries: Batteries
     prices: Prices | None
     events: Mapping[str, Events]
+    forecasts: SiteForecasts
     billing: Billing
 
     def parts(self) -> Iterator[tuple[str, Runs]]:
@@ -46,6 +48,7 @@ class Equipment:
             yield "prices", self.prices
         for name, events in self.events.items():
             yield f"grid events of {name}", events
+        yield "forecasts", self.forecasts
 
 
 class Workshop:
@@ -72,6 +75,7 @@ class Workshop:
             batteries=batteries,
             prices=self._prices(tariff) if tariff else None,
             events={b.name: self._events(b) for b in budgets if b.spec.grid_events},
+            forecasts=self._forecasts(budgets),
             billing=Billing(budgets),
         )
 
@@ -82,7 +86,8 @@ class Workshop:
 
     def _meters(self, budgets: Sequence[PowerBudget]) -> Meters:
         key = [(b.name, b.spec.limit_watts, b.spec.meters) for b in budgets]
-        return self._same_or("meters", key, lambda: Meters(budgets, self._steady))
+        _, before = self._made.get("meters", (None, None))
+        return self._same_or("meters", key, lambda: Meters(budgets, self._steady, cast(Meters | None, before)))
 
     def _prices(self, tariff: Tariff) -> Prices:
         return self._same_or("prices", tariff, lambda: Prices(tariff, self._folder, self._unix))
@@ -92,6 +97,11 @@ class Workshop:
         key = (spec.grid_events, spec.limit_watts, spec.assured_watts)
         folder = self._folder / name
         return self._same_or(f"events {name}", key, lambda: Events(spec, folder, lambda: draw_w(name), self._unix))
+
+    def _forecasts(self, budgets: Sequence[PowerBudget]) -> SiteForecasts:
+        folders = {b.name: self._folder / b.name / "forecast" for b in budgets}
+        zone_name = next(b.spec.tariff.time_zone for b in budgets if b.spec.parent is None)
+        return self._same_or("forecasts", (folders, zone_name), lambda: SiteForecasts(folders, zone_name))
 
     def _same_or(self, name: str, key: object, make: Callable[[], T]) -> T:
         was, thing = self._made.get(name, (None, None))

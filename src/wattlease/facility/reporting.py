@@ -16,7 +16,7 @@ from wattlease.facility.proof_baseline import NoBaseline
 from wattlease.facility.proof_course import MINUTE_S
 from wattlease.facility.proof_files import facts
 from wattlease.facility.proof_files import write as write_files
-from wattlease.facility.proof_page import page
+from wattlease.facility.proof_page import proof_page
 from wattlease.facility.proof_ticks import Record, RecordedEvent, recorded
 from wattlease.runtime.commands import progress_of
 from wattlease.runtime.zones import zone
@@ -80,7 +80,7 @@ def write(record: Record, found: Proof, folder: Path, tz: tzinfo) -> None:
     drawn = by_minute if spans == 1 else minutes_around(record, found, MINUTE_S * spans)
     try:
         write_files(found, by_minute, folder)
-        (folder / "report.html").write_text(page(found, drawn, tz), encoding="utf-8")
+        (folder / "report.html").write_text(proof_page(found, drawn, tz), encoding="utf-8")
     except OSError as error:
         raise ProofError(f"{folder}: {error.strerror}; name another folder with --out") from error
     click.echo(_line(found.event, tz))

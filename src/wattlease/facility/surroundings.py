@@ -20,10 +20,13 @@ import numpy as np
 from wattlease.core.actions import Charge, Discharge, Plan
 from wattlease.core.api import PowerBudget
 from wattlease.core.errors import BudgetError
+from wattlease.core.memory import Memory
 from wattlease.core.model import NO_PRICES, NONE, Floats, Prices, Reading, Site, Snapshot, Window
 from wattlease.facility.battery.batteries import NOBODYS, Feed
 from wattlease.facility.equipment import Runs, Workshop
 from wattlease.facility.events.events import SourceStanding
+from wattlease.facility.forecast.metrics import ForecastMetrics
+from wattlease.facility.forecast.standing import Standing as ForecastStanding
 from wattlease.facility.keeping import Keeping
 from wattlease.facility.meters.meters import Standing as MeterStanding
 from wattlease.facility.prices.curve import FeedStanding
@@ -51,7 +54,8 @@ LEADS_S, LEADS_TICKS, SLOW_TICK_S = 5.0, 3.0, 10.0
 class Standing:
     """How everything stands, for people.
 
-    `batteries` says why one is left out, and names only those that are; `events` and `peaks` are by budget.
+    `batteries` says why one is left out, and names only those that are; `events`, `peaks` and `forecasts` are by
+    budget.
     """
 
     meters: tuple[MeterStanding, ...]
@@ -59,6 +63,7 @@ class Standing:
     prices: tuple[FeedStanding, ...]
     events: Mapping[str, tuple[SourceStanding, ...]]
     peaks: Mapping[str, MonthPeak]
+    forecasts: Mapping[str, ForecastStanding]
 
 
 def surroundings_of(budgets: Sequence[PowerBudget], state_folder: Path) -> Surroundings:
@@ -104,9 +109,13 @@ class FacilitySurroundings:
             meters=here.meters.readings(index, steady),
             storages=tuple(state.get(unit.id, NOBODYS) for unit in site.storages),
             windows=(*self._events(index, now_s), *here.billing.windows(self._kept, index, now_s, prices)),
-            forecasts=(),
+            forecasts=here.forecasts.told(index, now_s),
             prices=prices,
         )
+
+    def note(self, snapshot: Snapshot, plan: Plan, after: Memory) -> None:
+        """Let the forecasts learn from a tick."""
+        self._equipment.forecasts.note(snapshot, plan, after)
 
     def act(self, snapshot: Snapshot, plan: Plan) -> None:
         """Order the batteries as planned; with the plan's limits the fast path goes on by itself."""
@@ -127,7 +136,12 @@ class FacilitySurroundings:
             prices=here.prices.standing() if here.prices else (),
             events={name: events.standing() for name, events in here.events.items()},
             peaks=self._kept.peaks,
+            forecasts=here.forecasts.standing,
         )
+
+    def metrics(self) -> ForecastMetrics:
+        """What a scrape sees: what the forecasts are worth."""
+        return ForecastMetrics(lambda: self._equipment.forecasts.standing)
 
     # Always
 

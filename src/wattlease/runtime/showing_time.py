@@ -75,17 +75,26 @@ def _parts(snapshot: Snapshot) -> dict[Key, float]:
 
 
 def forecast(snapshot: Snapshot, plan: Plan, bound: Bound, memory: Memory) -> Forecast:
-    """The known jobs' draw through the next half hour, held under the limit and under the ramp of a release.
+    """The draw through the next half hour, held under the limit and under the ramp of a release.
 
-    p10 is as far below the expected draw as p90 is above it; `memory` is the one that the tick returned.
+    It is the site's forecast where there is one, else what the known jobs will draw. p10 is as far below the expected
+    draw as p90 is above it; `memory` is the one that the tick returned.
     """
     t_s = snapshot.now_s + np.arange(0.0, SPAN_S + 1.0, STEP_S)
     step = np.minimum(np.searchsorted(bound.ahead_t_s, t_s), len(bound.ahead_w) - 1)
     limit_w = bound.ahead_w[step]
     steered_w = _risen(snapshot, memory, limit_w)
-    p50_w, p90_w = foresee(snapshot, memory, base_w(snapshot, plan), t_s)
+    p50_w, p90_w = _told(snapshot, t_s) or foresee(snapshot, memory, base_w(snapshot, plan), t_s)
     p10_w, p50_w, p90_w = (np.clip(p, 0.0, steered_w) for p in (2 * p50_w - p90_w, p50_w, p90_w))
     return Forecast(t_s, p10_w, p50_w, p90_w, limit_w)
+
+
+def _told(snapshot: Snapshot, t_s: Floats) -> tuple[Floats, Floats] | None:
+    """Median and p90 at these times by the root's forecast; None where none was told."""
+    told = next((one for one in snapshot.forecasts if one.scope == 0 and len(one.at_s)), None)
+    if told is None:
+        return None
+    return np.interp(t_s, told.at_s, told.p50_w), np.interp(t_s, told.at_s, told.p90_w)
 
 
 def _risen(snapshot: Snapshot, memory: Memory, limit_w: Floats) -> Floats:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from wattlease.core.model import Floats
+from wattlease.runtime.document.picture import Figure, Picture, Table
 from wattlease.sim.measures import edges, lowering, mean
 from wattlease.sim.picture import (
     BATTERY,
@@ -16,9 +17,6 @@ from wattlease.sim.picture import (
     PLAN,
     PRICE,
     STACK,
-    Figure,
-    Picture,
-    Table,
     clock,
     line,
     time_axis,

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from wattlease.runtime.document.picture import Figure, Picture
 from wattlease.sim.measures import lowering, mean
-from wattlease.sim.picture import DRAW, LIMIT, STACK, Figure, Picture
+from wattlease.sim.picture import DRAW, LIMIT, STACK
 from wattlease.sim.run import Event, Run
 from wattlease.sim.summary import Summary, comparison, share
 

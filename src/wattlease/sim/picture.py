@@ -1,9 +1,8 @@
-"""What a picture of the report is made of: plain plotly traces, a sentence on what they show, a table of the same."""
+"""What the pictures of a run have in common: colours, time axes, means by step."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from wattlease.core.model import Floats
+from wattlease.runtime.document.picture import Figure, Table
 from wattlease.sim.measures import edges, mean
 from wattlease.sim.run import Run
 
@@ -20,21 +20,6 @@ STACK = ("#4477aa", "#66a8d4", "#228855", "#bba63a", "#cc7744", "#aa5599", "#776
 
 UNIX_S = 1e8
 """Earlier times are counted from the start of a scenario that has no date."""
-
-Figure = dict[str, Any]
-Table = tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
-    """A figure for plotly, and what it says in words and in a table (head first)."""
-
-    title: str
-    words: str
-    table: Table
-    traces: list[Figure]
-    layout: Figure = field(default_factory=dict)
-    height_px: int = 360
 
 
 def clock(t_s: Floats) -> Any:

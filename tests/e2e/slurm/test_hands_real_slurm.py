@@ -62,7 +62,7 @@ class Doing:
         return await self.until(number, lambda job: job.state == State.RUNNING)
 
     def file(self, name: str) -> Path:
-        return Path(f"/proc/{self.cluster.room.pid}/root/home/alice") / name
+        return self.cluster.room.inside("home/alice") / name
 
 
 @pytest.fixture

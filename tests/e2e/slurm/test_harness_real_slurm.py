@@ -74,7 +74,7 @@ def test_a_reservation_of_licences_holds_jobs_back_and_lets_them_go_as_it_moves(
 
 def test_suspended_work_stops_and_resumed_work_goes_on(calm: Cluster) -> None:
     job = calm.submit("while sleep 0.1; do date +%s.%N >>beats; done", user="alice")
-    beats = Path(f"/proc/{calm.room.pid}/root/home/alice/beats")
+    beats = calm.room.inside("home/alice/beats")
     calm.until(beats.exists, "it beats")
     calm.run("scontrol", "suspend", job)
     calm.reaches(job, "SUSPENDED")

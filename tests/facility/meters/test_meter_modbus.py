@@ -39,7 +39,7 @@ async def read(meter: Meter) -> Measured | Trouble:
     try:
         return await look(meter, driver)
     finally:
-        await lines.close()
+        lines.close()
 
 
 @given(st.sampled_from(sorted(FORMATS)), st.sampled_from(["ABCD", "CDAB", "BADC", "DCBA"]), st.data())
@@ -103,7 +103,7 @@ async def test_after_discovery_one_request_is_one_reading(modbus: Any, sunspec: 
         before = device.reads
         device.draw(9100)
         found = await look(meter, driver)
-        await lines.close()
+        lines.close()
     assert isinstance(found, Measured)
     assert (found.power_w, device.reads - before) == (pytest.approx(9100.0), 1)
 
@@ -180,7 +180,7 @@ async def test_a_slow_device_is_left_after_the_timeout_and_read_when_it_is_quick
         device.delay_s = 0.0
         await asyncio.sleep(1.0)  # the late answer comes now, to a connection that was let go
         quick = await look(meter, driver)
-        await lines.close()
+        lines.close()
     assert isinstance(slow, Trouble)
     assert "does not answer within 1 s" in slow.text
     assert isinstance(quick, Measured)
@@ -220,6 +220,6 @@ async def test_meters_behind_one_gateway_share_one_connection(modbus: Any, sunsp
         meters = [sunspec_meter(port, sunSpec={"unitId": unit}) for unit in (1, 2)]
         drivers = [driver_of(meter, lines) for meter in meters]
         found = await asyncio.gather(*(look(m, d) for m, d in zip(meters, drivers, strict=True) if d))
-        await lines.close()
+        lines.close()
     assert [f.power_w for f in found if isinstance(f, Measured)] == [pytest.approx(8200), pytest.approx(4000)]
     assert devices[0].connections == 1

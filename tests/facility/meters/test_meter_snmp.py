@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))  # how one meter is asked stands in a module beside the tests
+
+from one_meter import read
 
 from wattlease.core.api import Meter
 from wattlease.facility.meters.drivers import driver_of, look
@@ -20,15 +25,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:pysnmp")
 def snmp_meter(port: int, timeout_s: int = 2, **reach: Any) -> Meter:
     snmp = {"host": "127.0.0.1", "port": port} | reach
     return Meter.model_validate({"name": "pdu", "kind": "Snmp", "timeoutSeconds": timeout_s, "snmp": snmp})
-
-
-async def read(meter: Meter) -> Measured | Trouble:
-    driver = driver_of(meter, Lines())
-    assert driver is not None
-    try:
-        return await look(meter, driver)
-    finally:
-        await driver.close()
 
 
 async def up(port: int) -> None:

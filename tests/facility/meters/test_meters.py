@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from wattlease.core.api import PowerBudget
 from wattlease.facility.meters.meters import Meters, Standing
 
 
@@ -20,6 +21,13 @@ class Hall:
 
     meters: Meters
     now: list[float]
+    budget: PowerBudget
+
+    def with_limit(self, limit_w: int) -> Meters:
+        """The meters as a changed limit makes them."""
+        spec = self.budget.spec.model_copy(update={"limit_watts": limit_w})
+        changed = self.budget.model_copy(update={"spec": spec})
+        return Meters([changed], clock=lambda: self.now[0], before=self.meters)
 
     async def after(self, span_s: float, moved: Callable[[], None] | None = None) -> Standing:
         """Ask once a second for so long; where the first meter stands then."""
@@ -56,7 +64,7 @@ def hall(modbus: Any, budget: Any) -> Any:
             now = [100.0]
             meters = Meters([metered], clock=lambda: now[0])
             try:
-                yield Hall(meters, now)
+                yield Hall(meters, now, metered)
             finally:
                 await meters.close()
 
@@ -80,6 +88,18 @@ async def test_a_meter_that_freezes_while_the_cards_move_is_not_told(hall: Any, 
         told = site.told_w()
     assert (standing.state, told) == ("Frozen", [])
     assert "while others moved" in standing.why
+
+
+async def test_another_limit_makes_no_frozen_meter_live(hall: Any, sunspec: Any) -> None:
+    async with hall(sunspec()) as site:
+        drawn = iter(range(5000, 100_000, 50))
+        await site.after(40, lambda: site.meters.drawn("hall", next(drawn), site.now[0]))
+        site.now[0] += 1.0
+        meters = site.with_limit(25_000)
+        await meters.poll()
+        standing = meters.standing(site.now[0])[0]
+        await meters.close()
+    assert standing.state == "Frozen"
 
 
 async def test_a_meter_that_freezes_while_another_moves_is_left_out(hall: Any, sunspec: Any) -> None:
@@ -137,14 +157,14 @@ async def test_a_silent_meter_is_told_until_it_is_stale_and_then_why(
     now = [100.0]
     async with modbus(sunspec()) as port:
         reach = {"host": "127.0.0.1", "port": port}
-        meters = Meters([budget({"name": "m1", "kind": "SunSpec", "sunSpec": reach})], clock=lambda: now[0])
-        site = Hall(meters, now)
+        metered = budget({"name": "m1", "kind": "SunSpec", "sunSpec": reach})
+        site = Hall(Meters([metered], clock=lambda: now[0]), now, metered)
         await site.after(2)
     silent = await site.after(8)
     told = site.told_w()
     stale = await site.after(4)
     told_stale = site.told_w()
-    await meters.close()
+    await site.meters.close()
     assert (silent.state, len(told)) == ("Good", 1)
     assert (stale.state, told_stale) == ("Stale", [])
     assert "nobody listens there" in stale.why

@@ -4,120 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import uuid
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+sys.path.insert(0, str(Path(__file__).parent))  # the nodes stand in a module beside the tests
+
+from leased_nodes import Node, hall_settings, leading, until
+
 from wattlease.core.decide import decide
-from wattlease.core.lease import Grant, Holder
 from wattlease.runtime.controller.controller import Controller
 from wattlease.runtime.controller.settings import ControllerSettings
 from wattlease.runtime.controller.work import BareWork
-from wattlease.runtime.lease.client import Duties, LeaseClient
-from wattlease.runtime.lease.grantors import Grantors
-from wattlease.runtime.lease.identity_secret import SharedSecret
-from wattlease.runtime.lease.leadership import Term
-from wattlease.runtime.lease.report import CardReport, Hint, NodeReport, Share
-from wattlease.runtime.lease.service import LeaseService, serving
 from wattlease.runtime.lease.store import StateFolder
 from wattlease.runtime.record import Recorder
 from wattlease.runtime.replay import replay
 
-SECRET = SharedSecret(b"sixteen bytes or more")
-FLOOR_W, PER_IT_FRAC, CARDS = 200.0, 0.1, 4
-
 
 def settings(folder: Path, limit_w: int = 3600, **more: Any) -> ControllerSettings:
-    node = {"floorWatts": FLOOR_W, "perItPercent": 100 * PER_IT_FRAC}
-    card = {"ratedWatts": 400, "minCapWatts": 100, "idleWatts": 55}
-    group = {"cluster": "hall", "gpusPerNode": CARDS, "gpuModel": "A100", "card": card, "overhead": node}
-    written = {
-        "name": "hall",
-        "groups": [{"name": "gpu", "budget": "hall", "nodes": 2, "nodeNameplateWatts": 2400, **group}],
-        "budgets": [{"metadata": {"name": "hall"}, "spec": {"limitWatts": limit_w, "guaranteedWatts": 1600}}],
-        "listen": {"port": 0, "secretFile": "unused"},
-        "stateFolder": str(folder),
-        "tickSeconds": 1,
-    }
-    return ControllerSettings.model_validate(written | more)
-
-
-@dataclass
-class Node:
-    """Cards that draw what they may, up to `wants_w` each."""
-
-    name: str
-    wants_w: float = 390.0
-    jobs: tuple[str, ...] = ()
-    caps_w: list[float] = field(default_factory=lambda: [100.0] * CARDS)
-    hints: tuple[Hint, ...] = ()
-
-    @property
-    def draw_w(self) -> float:
-        return FLOOR_W + (1 + PER_IT_FRAC) * sum(min(self.wants_w, cap_w) for cap_w in self.caps_w)
-
-    @property
-    def in_force_w(self) -> float:
-        return round(FLOOR_W + (1 + PER_IT_FRAC) * sum(self.caps_w), 6)
-
-    def report(self) -> tuple[NodeReport, float]:
-        shares = tuple(Share(job=job, share_frac=1.0) for job in self.jobs)
-        cards = tuple(
-            CardReport(
-                uuid=f"{self.name}-{i}", index=i, model="A100", age_s=0.1, power_w=min(self.wants_w, cap_w),
-                energy_j=None, limit_w=cap_w, min_w=100.0, max_w=400.0, shares=shares,
-            )
-            for i, cap_w in enumerate(self.caps_w)
-        )  # fmt: skip
-        return NodeReport(cards=cards), self.in_force_w
-
-    async def obey(self, grant: Grant | None) -> None:
-        room_w = (grant.watts_w - FLOOR_W) / (1 + PER_IT_FRAC) - 1e-3 if grant else 100.0 * CARDS
-        caps_w = grant.caps_w if grant and grant.caps_w else (room_w / CARDS,) * CARDS
-        share = min(1.0, room_w / sum(caps_w))
-        self.caps_w = [cap_w * share for cap_w in caps_w]
-
-    def hear(self, hints: tuple[Hint, ...]) -> None:
-        self.hints = hints
+    return hall_settings(folder, {"limitWatts": limit_w, "guaranteedWatts": 1600}, **{"tickSeconds": 1, **more})
 
 
 def controlled(folder: Path, told: ControllerSettings, recorder: Recorder | None = None) -> Controller:
     return Controller(told, StateFolder(folder), BareWork(told.profiles), recorder=recorder)
-
-
-@asynccontextmanager
-async def run(control: Controller, *nodes: Node) -> AsyncIterator[None]:
-    """The controller leads and the nodes renew while the block runs."""
-    grantor = control.grantor
-    assert await grantor.begin(Term(1, grantor.now() + 1e6)) is None
-    async with serving(LeaseService(grantor, SECRET), SECRET, "127.0.0.1", 0) as address:
-        clients = [
-            LeaseClient(
-                Holder(node.name, str(uuid.uuid4()), node.in_force_w),
-                Grantors([address], token=lambda name=node.name: SECRET.token(name)),  # type: ignore[misc]
-                Duties(node.report, node.obey, node.hear, lambda _w: None),
-            )
-            for node in nodes
-        ]
-        tasks = [asyncio.create_task(work) for work in (control.run(), *(client.run() for client in clients))]
-        try:
-            yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def until(true: Callable[[], bool], patience_s: float = 15.0) -> None:
-    async with asyncio.timeout(patience_s):
-        while not true():
-            await asyncio.sleep(0.05)
 
 
 def pair() -> tuple[Node, Node]:
@@ -126,7 +38,7 @@ def pair() -> tuple[Node, Node]:
 
 async def test_nodes_get_watts_up_to_the_limit_and_never_more(tmp_path: Path) -> None:
     one, two = pair()
-    async with run(controlled(tmp_path, settings(tmp_path)), one, two):
+    async with leading(controlled(tmp_path, settings(tmp_path)), one, two):
         await until(lambda: one.in_force_w + two.in_force_w > 3400.0)
         for _ in range(40):
             assert one.in_force_w + two.in_force_w <= 3600.0
@@ -136,7 +48,7 @@ async def test_nodes_get_watts_up_to_the_limit_and_never_more(tmp_path: Path) ->
 async def test_a_limit_that_falls_in_the_file_falls_on_the_nodes(tmp_path: Path) -> None:
     one, two = pair()
     control = controlled(tmp_path, settings(tmp_path))
-    async with run(control, one, two):
+    async with leading(control, one, two):
         await until(lambda: one.in_force_w + two.in_force_w > 3400.0)
         control.change(settings(tmp_path, limit_w=2600))
         await until(lambda: one.in_force_w + two.in_force_w <= 2600.0)
@@ -146,7 +58,7 @@ async def test_a_limit_that_falls_in_the_file_falls_on_the_nodes(tmp_path: Path)
 async def test_a_node_never_heard_counts_at_its_nameplate_and_the_other_keeps_to_its_fallback(tmp_path: Path) -> None:
     one, _ = pair()
     control = controlled(tmp_path, settings(tmp_path, limit_w=2600, grantSeconds=2.0))
-    async with run(control, one):
+    async with leading(control, one):
         await asyncio.sleep(3.0)
         assert one.in_force_w == pytest.approx(640.0)  # the fallback: 200 W and four cards at 100 W with their share
 
@@ -161,7 +73,7 @@ async def test_a_node_that_its_scheduler_switched_off_leaves_its_nameplate_to_th
     one, _ = pair()
     told = settings(tmp_path, limit_w=2600, grantSeconds=2.0)
     control = Controller(told, StateFolder(tmp_path), PowerSaving(()))
-    async with run(control, one):
+    async with leading(control, one):
         await until(lambda: one.in_force_w > 1500.0)
         assert one.in_force_w + 640.0 <= 2600.0
 
@@ -169,7 +81,7 @@ async def test_a_node_that_its_scheduler_switched_off_leaves_its_nameplate_to_th
 async def test_watts_that_an_idle_node_leaves_go_to_the_one_that_works(tmp_path: Path) -> None:
     one, two = pair()
     two.wants_w = 60.0
-    async with run(controlled(tmp_path, settings(tmp_path, limit_w=2600)), one, two):
+    async with leading(controlled(tmp_path, settings(tmp_path, limit_w=2600)), one, two):
         await until(lambda: one.in_force_w > 1700.0)
         assert one.in_force_w + two.in_force_w <= 2600.0
 
@@ -182,7 +94,7 @@ async def test_a_job_is_steered_by_the_profile_of_its_name(tmp_path: Path) -> No
         {"metadata": {"name": "train"}, "spec": {"selector": {"names": ["*/train-*"]}, "maxSlowdownPercent": 60}},
     ]
     control = controlled(tmp_path, settings(tmp_path, limit_w=2900, profiles=profiles))
-    async with run(control, one, two):
+    async with leading(control, one, two):
         await until(lambda: min(one.caps_w) >= 385.0 and max(two.caps_w) < 300.0)
         assert {hint.job for hint in two.hints} == {"team/train-1"}
 
@@ -194,7 +106,7 @@ async def test_a_rack_is_held_as_well_as_the_hall(tmp_path: Path) -> None:
     first, second = ({**base["groups"][0], "name": f"g{i}", "nodes": 1, "nodeNames": [f"gpu-000{i}"]} for i in (1, 2))
     groups = [{**first, "budget": "rack"}, second]
     control = controlled(tmp_path, settings(tmp_path, groups=groups, budgets=[*base["budgets"], rack]))
-    async with run(control, one, two):
+    async with leading(control, one, two):
         await until(lambda: two.in_force_w > 1900.0)
         for _ in range(20):
             assert one.in_force_w <= 1300.0
@@ -204,7 +116,7 @@ async def test_a_rack_is_held_as_well_as_the_hall(tmp_path: Path) -> None:
 async def test_what_was_recorded_is_decided_again(tmp_path: Path) -> None:
     record = tmp_path / "record.jsonl"
     control = controlled(tmp_path, settings(tmp_path), Recorder(record))
-    async with run(control, *pair()):
+    async with leading(control, *pair()):
         await until(lambda: control.page.sequence >= 3)
     seen: list[object] = []
     assert replay(record, decide, seen.append) is None
@@ -229,7 +141,7 @@ async def test_in_shadow_nothing_is_held_back_and_the_page_says_what_would_be(tm
     spec = {"limitWatts": 2600, "guaranteedWatts": 1600, "mode": "Shadow"}
     told = settings(tmp_path, budgets=[{"metadata": {"name": "hall"}, "spec": spec}])
     control = controlled(tmp_path, told)
-    async with run(control, one, two):
+    async with leading(control, one, two):
         await until(lambda: min(one.caps_w + two.caps_w) >= 395.0)
         await until(lambda: control.page.view is not None and control.page.view.state != "within", 30.0)
         assert control.page.view is not None
@@ -245,6 +157,6 @@ async def test_a_service_manager_hears_that_it_decides(
         manager.bind(address)
         manager.setblocking(False)
         monkeypatch.setenv("NOTIFY_SOCKET", address)
-        async with run(controlled(tmp_path, settings(tmp_path)), *pair()):
+        async with leading(controlled(tmp_path, settings(tmp_path)), *pair()):
             told = await asyncio.wait_for(asyncio.get_running_loop().sock_recv(manager, 64), 10.0)
     assert told == b"WATCHDOG=1"

@@ -116,7 +116,7 @@ class Cluster:
 
         Not every change is written at once: a start by the backfill scheduler may wait for minutes.
         """
-        path = Path(f"/proc/{self.room.pid}/root/var/spool/slurmctld") / what
+        path = self.room.inside("/var/spool/slurmctld") / what
         return path.stat().st_mtime if path.exists() else 0.0
 
     def state(self, job: str) -> str:
@@ -215,7 +215,7 @@ class Cluster:
             for user, uid in users
         )
         self.room.run("/bin/sh", "-c", FURNISH + accounts, "sh", " ".join(self.nodes))
-        write_wrappers(self.bin, self.room.entering(), Path(f"/proc/{self.room.pid}/root/run/never"))
+        write_wrappers(self.bin, self.room.entering(), self.room.inside("/run/never"))
 
     def _start_controller(self, which: Controller) -> None:
         if which == "primary":

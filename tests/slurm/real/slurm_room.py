@@ -60,6 +60,10 @@ class Room:
             raise RoomError(f"no room: {(said + self._outer.communicate()[0]).decode(errors='replace').strip()}")
         return int(Path(f"/proc/{self._outer.pid}/task/{self._outer.pid}/children").read_text())
 
+    def inside(self, path: str) -> Path:
+        """Where a file of the room stands, seen from outside."""
+        return Path(f"/proc/{self.pid}/root") / path.lstrip("/")
+
     def entering(self, user: str = "root", living: bool = False) -> list[str]:
         """Words before a command that take it inside; what is `living` there belongs to the room and ends with it."""
         own = ["--pid"] if living else []

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 from wattlease.core.api_storage import SunSpecAddress
 from wattlease.facility.battery.blocks import Block, Write
-from wattlease.facility.battery.link import MOST, Link
+from wattlease.facility.battery.link import Link
 from wattlease.facility.battery.words import Trouble
+from wattlease.facility.modbus_connection import MOST
 
 STARTS = (40000, 0, 50000)
 """Where the mark of a SunSpec map may stand."""

@@ -67,6 +67,19 @@ class Followed:
         return Reading(self.meter.name, scope, self.newest.power_w, self.age_s(now_s), float(self.meter.window_seconds))
 
 
+def followed(scope: str, limit_w: float, meter: Meter, driver: Driver, before: Followed | None) -> Followed:
+    """A meter to follow; where it was followed before, under another limit perhaps, with its past."""
+    fresh = Followed(scope, limit_w, meter, driver)
+    if before is not None:
+        fresh.past, fresh.newest, fresh.made_s, fresh.trouble = (
+            before.past,
+            before.newest,
+            before.made_s,
+            before.trouble,
+        )
+    return fresh
+
+
 @dataclass(frozen=True, slots=True)
 class Feed:
     """The meters that measure one feed of a scope, and vote on it."""

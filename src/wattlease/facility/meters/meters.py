@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from wattlease.core.api import PowerBudget
 from wattlease.core.model import Reading
 from wattlease.facility.meters.drivers import driver_of, look
-from wattlease.facility.meters.followed import Feed, Followed, feeds_of, summed
+from wattlease.facility.meters.followed import Feed, Followed, feeds_of, followed, summed
 from wattlease.facility.meters.judging import Past, State, Verdict
 from wattlease.facility.meters.modbus_line import Lines
 from wattlease.runtime.lease.clock import Now, steady_s
@@ -41,13 +41,18 @@ class Standing:
 
 
 class Meters:
-    """The meters of these budgets, the simulator's left out. Times are on the clock that it was given."""
+    """The meters of these budgets, the simulator's left out. Times are on the clock that it was given.
 
-    def __init__(self, budgets: Sequence[PowerBudget], clock: Now = steady_s) -> None:
+    What is known of a meter that stood in `before` too is taken over: another limit makes no dead meter live.
+    """
+
+    def __init__(self, budgets: Sequence[PowerBudget], clock: Now = steady_s, before: Meters | None = None) -> None:
         self._clock, self._lines, self._said = clock, Lines(), Said(LOG)
-        self._cards = {budget.name: Past() for budget in budgets}
-        self._followed = tuple(
-            Followed(budget.name, float(budget.spec.limit_watts), meter, driver)
+        known = {(one.scope, one.meter): one for one in before._followed} if before else {}
+        cards = before._cards if before else {}
+        self._cards: dict[str, Past] = {budget.name: cards.get(budget.name) or Past() for budget in budgets}
+        self._followed: tuple[Followed, ...] = tuple(
+            followed(budget.name, float(budget.spec.limit_watts), meter, driver, known.get((budget.name, meter)))
             for budget in budgets
             for meter in budget.spec.meters
             if (driver := driver_of(meter, self._lines)) is not None
@@ -73,7 +78,7 @@ class Meters:
         """Let go of every connection."""
         for one in self._followed:
             await one.driver.close()
-        await self._lines.close()
+        self._lines.close()
 
     def drawn(self, scope: str, it_w: float, at_s: float) -> None:
         """What the cards of a scope draw by their own word: it shows that a lone meter stands still."""

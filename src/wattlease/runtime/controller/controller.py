@@ -144,6 +144,8 @@ class Controller:
         before = self._memory
         plan, after = await asyncio.to_thread(decide, snapshot, before)
         self._memory = after
+        if self.surroundings:
+            self.surroundings.note(snapshot, plan, after)
         self._act(snapshot, plan, after)
         self.newest = Tick(snapshot, plan, before, after)
         await self._report(self.newest)

@@ -122,6 +122,8 @@ async def listening(
     service = LeaseService(control.grantor, identity)
     metrics = CollectorRegistry()
     metrics.register(LeaseMetrics(control.grantor, service.refusals))
+    if control.surroundings:
+        metrics.register(control.surroundings.metrics())
     async with (
         serving_lease(service, identity, host, port, tls) as address,
         serving_page(control.page, shown.host, shown.port, names=shown.names, registry=metrics) as page,

@@ -11,9 +11,12 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol, TypeAlias, cast
 
+from prometheus_client.registry import Collector
+
 from wattlease.core.actions import Plan
 from wattlease.core.api import PowerBudget
 from wattlease.core.errors import BudgetError
+from wattlease.core.memory import Memory
 from wattlease.core.model import NO_PRICES, Forecast, Prices, Reading, Site, Snapshot, Storage, Window
 
 ENTRY_POINTS = "wattlease.surroundings"
@@ -31,16 +34,22 @@ class Around:
 
 
 class Surroundings(Protocol):
-    """What lies around the nodes. Whoever leads asks for `around` and calls `act` each tick; neither waits."""
+    """What lies around the nodes. Whoever leads asks for `around` and calls `note` and `act` each tick; none waits."""
 
     def around(self, site: Site, now_s: float) -> Around:
         """The newest that is known."""
+
+    def note(self, snapshot: Snapshot, plan: Plan, after: Memory) -> None:
+        """Learn from a tick, in shadow mode too; `after` is what it remembers."""
 
     def act(self, snapshot: Snapshot, plan: Plan) -> None:
         """Take the plan's orders to batteries in place of those before; without a next one they run out."""
 
     async def run(self) -> None:
         """Measure and order until cancelled."""
+
+    def metrics(self) -> Collector:
+        """What a scrape sees of it."""
 
 
 SurroundingsOf: TypeAlias = Callable[[Sequence[PowerBudget], Path], Surroundings]
