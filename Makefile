@@ -1,6 +1,6 @@
 # Wants make, sh and Python 3.11 or newer: no compiler, nothing installed beside them. `make` alone lists the targets.
 .POSIX:
-.PHONY: help demo test lint bench e2e e2e-kube e2e-slurm screenshot lock clean
+.PHONY: help demo test lint bench e2e e2e-kube e2e-slurm kind screenshot lock clean
 
 # The first of these that is Python 3.11 or newer makes .venv; `make test PYTHON=/path/to/python3` names another.
 PYTHON = python3 python3.13 python3.12 python3.11
@@ -19,7 +19,8 @@ help:
 	@echo 'make e2e-kube    against a real Kubernetes control plane'
 	@echo 'make e2e-slurm   against a real Slurm, as root; SLURM=22.05.8, 24.11.5 or 26.05.5'
 	@echo 'make screenshot  docs/images/page.png, taken anew from the running demo (wants Chromium)'
-	@echo 'make lock        requirements*.txt from pyproject.toml (wants uv); UPGRADE=--upgrade for the newest'
+	@echo 'make kind        a kind cluster with virtual GPUs, the chart in it, and its tests (wants docker, kind, helm)'
+	@echo 'make lock        all requirements.txt from pyproject.toml (wants uv); UPGRADE=--upgrade for the newest'
 	@echo 'make clean       remove .venv, caches and outputs'
 
 demo: .venv/runtime
@@ -35,6 +36,7 @@ lint: .venv/dev
 	$(BIN)/lint-imports
 	$(BIN)/python -m wattlease.runtime.reference --check docs/budget.md
 	$(BIN)/python -m wattlease.runtime.crds --check crds/
+	$(BIN)/python -m wattlease.runtime.crds --check helm/wattlease/files/crds/
 
 bench: .venv/dev
 	@for script in tests/bench/bench_*.py; do \
@@ -54,16 +56,24 @@ e2e-slurm: .venv/dev
 	$(BIN)/python tests/slurm/real/slurm_installation.py $(SLURM)
 	SLURM=$(SLURM) $(BIN)/pytest -ra -n 3 --dist loadfile tests/e2e/slurm
 
+# KEEP=--keep leaves the cluster.
+kind: .venv/dev
+	examples/kubernetes/kind.sh $(KEEP)
+
 screenshot: .venv/dev
 	$(BIN)/python docs/screenshot.py
 
-# hatchling and editables are locked too: the project itself is built without fetching anything.
+# hatchling and editables are locked too: the project itself is built without fetching anything. The images hold what
+# the tests ran with.
 lock:
 	@command -v uv >/dev/null || { echo 'make lock wants uv: python3 -m pip install uv'; exit 1; }
 	printf 'hatchling>=1.27\neditables>=0.5\n' | $(COMPILE) $(UPGRADE) pyproject.toml - -o requirements.txt
-	printf 'hatchling>=1.27\neditables>=0.5\n' | $(COMPILE) $(UPGRADE) -c requirements.txt --group dev --extra agent --extra facility \
+	printf 'hatchling>=1.27\neditables>=0.5\n' | $(COMPILE) $(UPGRADE) -c requirements.txt --group dev --extra all \
 		pyproject.toml - -o requirements-dev.txt
-	$(COMPILE) $(UPGRADE) -c requirements-dev.txt --extra agent pyproject.toml -o packaging/agent/requirements.txt
+	for part in 'agent --extra agent' 'operator --extra operator --extra facility'; do \
+		printf 'hatchling>=1.27\n' | $(COMPILE) -c requirements-dev.txt $${part#* } \
+			pyproject.toml - -o packaging/$${part%% *}/requirements.txt || exit 1; \
+	done
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist out

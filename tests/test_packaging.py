@@ -23,8 +23,8 @@ INSTALLED = {f"slurm_plugin/{part}": f"wattlease_slurm/files/{part}" for part in
 
 STATIC = ("wattlease/runtime/static", "wattlease/sim/static")
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-OURS = ("src", "operator", "slurm_plugin", "packaging", "tests", "docs", "examples", ".ci")
-TEXT = {".css", ".html", ".js", ".lua", ".md", ".py", ".sh", ".svg", ".toml", ".txt", ".yaml", ".yml", ""}
+OURS = ("src", "operator", "slurm_plugin", "packaging", "tests", "docs", "examples", "helm", "crds", ".ci")
+TEXT = {".css", ".html", ".js", ".lua", ".md", ".py", ".sh", ".svg", ".toml", ".tpl", ".txt", ".yaml", ".yml", ""}
 UNWANTED = re.compile(
     r"(?<![\w.~<>}-])/(?:work|root|home|tmp|var/tmp|opt|Users)/[\w.-]+"  # where a machine keeps its files
     r"|(?:files\.)?python" + r"hosted\.org|pypi\." + r"org|--(?:extra-)?index-" + r"url[ =]|--find-" + r"links[ =]"
@@ -34,7 +34,8 @@ UNWANTED = re.compile(
 def texts() -> list[Path]:
     """The repository's own text files, without what tools leave behind."""
     below = [path for name in OURS for path in (ROOT / name).rglob("*") if path.is_file()]
-    found = [*(path for path in ROOT.iterdir() if path.is_file()), *below]
+    beside = (path for path in ROOT.iterdir() if path.is_file() and path.name != ".git")  # a worktree's names its home
+    found = [*beside, *below]
     return [path for path in found if path.suffix in TEXT and "__pycache__" not in path.parts]
 
 

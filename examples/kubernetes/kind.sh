@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes a kind cluster with virtual GPUs, builds and loads both images, installs the chart, applies the example, waits until
 # the operator tells of it, and runs those end-to-end tests against it that any cluster can take. Wants docker, kind,
-# kubectl and helm, and for the tests the checkout's .venv (make lint makes it).
+# kubectl and helm, and for the tests the checkout's .venv (`make kind` makes it, and calls this).
 #
 #     examples/kubernetes/kind.sh            make it and run the suite
 #     examples/kubernetes/kind.sh --keep     the same, and leave the cluster

@@ -99,6 +99,7 @@ def queue_workload_of(resource: Resource, body: Body) -> QueueWorkload:
         checks=tuple(
             Check(text(c.get("name")), text(c.get("state"))) for c in maps(at(body, "status", "admissionChecks"))
         ),
+        created_s=_created_s(body),
     )
 
 

@@ -152,6 +152,23 @@ class Gathering:
         return tuple(check for check in self._checks().values() if check.ours)
 
     @property
+    def strangers(self) -> tuple[KubeJob, ...]:
+        """What Kueue queues for nobody, or for objects of kinds that are not known here, by its own workloads.
+
+        An object of a known kind that is not there is only not told of yet.
+        """
+        known, ours = {job.top for job in self.jobs().values()}, self._ours()
+        tops = ((w, (w.owner.kind, w.ref.namespace, w.owner.name) if w.owner else None) for w in self._queue().values())
+        return tuple(
+            KubeJob(("Workload", w.ref.namespace, w.ref.name), queue=w, check=_check_of(w, ours))
+            for w, top in tops
+            if not w.finished and (top is None or (top[0] not in KIND and top not in known))
+        )
+
+    def _ours(self) -> frozenset[str]:
+        return frozenset(check.ref.name for check in self.checks)
+
+    @property
     def scalers(self) -> tuple[Scaler, ...]:
         """Autoscalers; those that KEDA made for itself are KEDA's."""
         found = (scaler for source in self._scalers for scaler in source().values())
@@ -164,7 +181,7 @@ class Gathering:
         for pod in pods.values():
             mine.setdefault(top_of(pod, works, pods), []).append(pod)
         queued = _by_owner(self._queue().values())
-        ours = frozenset(check.ref.name for check in self.checks)
+        ours = self._ours()
         scaled = {(s.target[0], s.ref.namespace, s.target[1]): s for s in self.scalers}
         made, self._made = self._made, {}
         for top in {**mine, **{top: None for top, w in works.items() if _is_top(w, works)}}:
@@ -234,11 +251,15 @@ def _job(
         placed=placed,
         gpus=held if placed or work is None else max(held, work.gpus),
         queue=queue,
-        check=next((c.name for c in queue.checks if c.name in ours), "") if queue else "",
+        check=_check_of(queue, ours),
         scaler=scaler if top[0] in SERVICES else None,
         labels=labels,
         annotations=annotations,
     )
+
+
+def _check_of(queue: QueueWorkload | None, ours: frozenset[str]) -> str:
+    return next((c.name for c in queue.checks if c.name in ours), "") if queue else ""
 
 
 def _by_owner(workloads: Iterable[QueueWorkload]) -> dict[Top, QueueWorkload]:

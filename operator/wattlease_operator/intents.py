@@ -8,7 +8,7 @@ from wattlease.core.actions import Downsize, Hold, Pause, Plan, Release, Restore
 from wattlease.core.model import JobState
 from wattlease.runtime.controller.workload import Ask
 from wattlease_operator.agreements import least_replicas
-from wattlease_operator.book import Book
+from wattlease_operator.book import NOTHING_ASKED, Book
 from wattlease_operator.columns import state_of
 from wattlease_operator.gathering import KubeJob
 
@@ -19,6 +19,13 @@ LASTS: Mapping[JobState, frozenset[JobState]] = {
     JobState.HELD: frozenset({JobState.RELEASED}),
 }
 """While a job stands so, it is still wanted in the state on the left."""
+
+
+LET_GO: Mapping[JobState, JobState] = {
+    JobState.PAUSED: JobState.RUNNING,
+    JobState.HELD: JobState.RELEASED,
+}
+"""What a job is to become that nothing of ours is to hold any more."""
 
 
 class Intents:
@@ -61,6 +68,16 @@ class Intents:
         found = {name: job.scaler.now for name, job in jobs.items() if job.scaler is not None}
         same = {name: seen for name, seen in self._ceilings.items() if seen[0] == found.get(name, -1)}
         self._ceilings = {name: same.get(name, (now, plan.now_s)) for name, now in found.items()}
+
+    def let_go(self, jobs: Mapping[str, KubeJob]) -> None:
+        """Want everything back as it was before anything was held."""
+        wanted = {name: LET_GO.get(state) for name, job in jobs.items() if (state := state_of(job)) is not None}
+        self.wanted = {name: state for name, state in wanted.items() if state is not None}
+        self.replicas.clear()
+        for job in jobs:
+            if self._book.of(job) != NOTHING_ASKED:
+                self._book.write(job, batch_frac=1.0, variant="")
+        self._settle(jobs)
 
     def _downsize(self, job: str, batch_frac: float, variant: str, jobs: Mapping[str, KubeJob]) -> None:
         """Fewer replicas where an autoscaler can do with those, else a smaller batch or model of its own."""

@@ -22,6 +22,12 @@ def told(nodes: Mapping[str, KubeNode], grant_w: Mapping[str, float]) -> dict[st
     return dict(islice(_off(nodes, grant_w), MOST))
 
 
+def untold(nodes: Mapping[str, KubeNode]) -> dict[str, Write]:
+    """By node, the writes that take the annotation off, for at most `MOST` of those that have it."""
+    shown = (node for node in nodes.values() if GRANTED in node.annotations)
+    return {node.ref.name: owning(node.ref, {}) for node in islice(shown, MOST)}
+
+
 def _off(nodes: Mapping[str, KubeNode], grant_w: Mapping[str, float]) -> Iterator[tuple[str, Write]]:
     for name, watts in grant_w.items():
         node = nodes.get(name)

@@ -29,6 +29,10 @@ RAISE_S = 60.0
 """A ceiling that was moved is not raised sooner: what is left over moves with every tick, and pods start slowly."""
 
 
+STRANGE_S = 60.0
+"""By then the watch has told of the pods that a workload stands for, if they are jobs of their own."""
+
+
 class Urgency(IntEnum):
     """Less is sooner: what frees watts comes first."""
 
@@ -66,17 +70,28 @@ def lever(job: KubeJob, wanted: JobState, now_s: float) -> tuple[Write, ...]:
 
 
 def job_orders(jobs: Mapping[str, KubeJob], intents: Intents, now_s: float) -> Iterator[Order]:
-    """What each job still needs."""
+    """What each job still needs; one without GPUs, that it waits for nothing of ours."""
     for name, wanted in intents.wanted.items():
         if name in jobs and (writes := lever(jobs[name], wanted, now_s)):
             yield Order(name, *URGENCY[wanted], writes)
     for name, job in jobs.items():
         if name in intents.wanted:
             continue
-        if writes := left_alone(job) or recalled(job):
+        if job.gpus == 0 and (writes := lever(job, JobState.RELEASED, now_s)):
+            yield Order(name, *URGENCY[JobState.RELEASED], writes)
+        elif writes := left_alone(job) or recalled(job):
             yield Order(name, "leave alone", Urgency.NOTE, writes)
         elif state_of(job) == JobState.RUNNING and (writes := ungate(job, JobState.RUNNING)):
             yield Order(name, "release the rest", Urgency.RELEASE, writes)
+
+
+def stranger_orders(gathering: Gathering, now_s: float, least_age_s: float = STRANGE_S) -> Iterator[Order]:
+    """Our word on workloads of objects of which nobody here knows what they draw: they would wait for ever, and their
+    cards' limits hold whatever comes."""
+    for job in gathering.strangers:
+        old = job.queue is not None and now_s - job.queue.created_s >= least_age_s
+        if old and (writes := admit(job, JobState.RELEASED, now_s)):
+            yield Order(job.id, *URGENCY[JobState.RELEASED], writes)
 
 
 def check_orders(gathering: Gathering, now_s: float) -> Iterator[Order]:

@@ -164,6 +164,7 @@ class QueueWorkload:
     priority: int
     paused_by_us: bool
     checks: tuple[Check, ...]
+    created_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from wattlease.core.actions import Plan
 from wattlease.core.api import PowerProfile
@@ -25,7 +25,7 @@ from wattlease_operator.gathering import Gathering, KubeJob
 from wattlease_operator.hands import Hands
 from wattlease_operator.intents import Intents
 from wattlease_operator.kinds import ALWAYS, NODES
-from wattlease_operator.labels import told
+from wattlease_operator.labels import told, untold
 from wattlease_operator.ordering import (
     Order,
     Urgency,
@@ -33,10 +33,12 @@ from wattlease_operator.ordering import (
     job_orders,
     orphan_orders,
     scaler_orders,
+    stranger_orders,
 )
 from wattlease_operator.parsed import Parsed
 from wattlease_operator.suspend import saves
-from wattlease_operator.words import CARDS, Cards, asked_s, save_s, saved_s
+from wattlease_operator.words import CARDS, Cards, KubeNode, asked_s, save_s, saved_s
+from wattlease_operator.writes import Write
 
 log = logging.getLogger(__name__)
 
@@ -116,9 +118,26 @@ class KubeWorkload:
             (
                 *job_orders(jobs, self._intents, now_s),
                 *scaler_orders(jobs, self._intents, self._agreements, snapshot, plan, after),
+                *stranger_orders(self._gathering, now_s),
                 *orphan_orders(self._gathering, jobs),
                 *check_orders(self._gathering, now_s),
-                *self._node_orders(snapshot, plan),
+                *self._node_orders(lambda nodes: told(nodes, _granted_w(snapshot, plan))),
+            )
+        )
+
+    def let_go(self, snapshot: Snapshot, plan: Plan, after: Memory) -> None:
+        """Give back all that is held, and hold nothing more."""
+        if not self._sure():
+            return
+        jobs, now_s = self._gathering.jobs(), snapshot.now_s
+        self._intents.let_go(jobs)
+        self._hands.order(
+            (
+                *job_orders(jobs, self._intents, now_s),
+                *stranger_orders(self._gathering, now_s, least_age_s=0.0),
+                *orphan_orders(self._gathering, {}),
+                *check_orders(self._gathering, now_s),
+                *self._node_orders(untold),
             )
         )
 
@@ -142,15 +161,12 @@ class KubeWorkload:
             if done_s > self._book.of(name).saved_s and done_s <= now_s:
                 self._book.write(name, saved_s=done_s)
 
-    def _node_orders(self, snapshot: Snapshot, plan: Plan) -> tuple[Order, ...]:
+    def _node_orders(self, writes_of: Callable[[Mapping[str, KubeNode]], Mapping[str, Write]]) -> tuple[Order, ...]:
         if self._now() - self._nodes_s < NODES_S:
             return ()
         self._nodes_s = self._now()
         nodes = {node.ref.name: node for node in self._nodes().values()}
-        grant_w = dict(zip(snapshot.site.nodes.id, plan.grant_w.tolist(), strict=True))
-        return tuple(
-            Order(f"node/{name}", "tell", Urgency.NOTE, (write,)) for name, write in told(nodes, grant_w).items()
-        )
+        return tuple(Order(f"node/{name}", "tell", Urgency.NOTE, (write,)) for name, write in writes_of(nodes).items())
 
     async def run(self) -> None:
         """Work on the orders, and keep the book, until cancelled."""
@@ -162,6 +178,10 @@ class KubeWorkload:
         while True:
             await (self._book.save() if self._book.read else self._book.load())
             await asyncio.sleep(SAVE_S if self._book.read else 1.0)
+
+
+def _granted_w(snapshot: Snapshot, plan: Plan) -> Mapping[str, float]:
+    return dict(zip(snapshot.site.nodes.id, plan.grant_w.tolist(), strict=True))
 
 
 class _Standing:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TypeAlias
@@ -74,6 +75,8 @@ class Orders:
     room: Room | None = None
     coming: Mapping[str, Coming] = field(default_factory=dict)
     comments: Mapping[str, str] = field(default_factory=dict)
+    frees: bool = False
+    """No reservation of ours is to stand, neither now nor for later."""
 
 
 _Act: TypeAlias = Callable[[Todo], Awaitable[Trouble | None]]
@@ -94,6 +97,7 @@ class Hands:
         self.under_way: set[str] = set()
         self._held_w, self._held_s = 0, float("-inf")
         self._coming: dict[str, Coming] | None = None
+        self._freed_s = float("-inf")
 
     def order(self, orders: Orders) -> None:
         """Want this from now on, in place of what was wanted before."""
@@ -110,15 +114,14 @@ class Hands:
         """Work until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             while True:
+                self._news.clear()
                 if self._now() - self._given_s <= LAST_S:
                     self._begin(tasks)
-                    await self._make_room()
+                    await (self._free() if self._orders.frees else self._make_room())
                     await self._comment()
-                try:
-                    await asyncio.wait_for(self._news.wait(), IDLE_S)
-                except TimeoutError:
-                    continue
-                self._news.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(IDLE_S):  # wait_for may lose a cancellation that comes with the news
+                        await self._news.wait()
 
     def _begin(self, tasks: asyncio.TaskGroup) -> None:
         """Start what is not under way and was not tried just now."""
@@ -165,6 +168,21 @@ class Hands:
         there = await self._there()
         if there is not None and await self._move(there, room):
             await self._reserve(there, wanted)
+
+    async def _free(self) -> None:
+        """Drop every reservation of ours, those of an earlier life too."""
+        if self._now() - self._freed_s < RENEW_S:
+            return
+        found = await self._backend.reservations()
+        if isinstance(found, Trouble):
+            self._said.once(logging.WARNING, "reservations not read", str(found))
+            return
+        ours = [r.name for r in found if r.name == self._reservation or r.name.startswith(f"{self._reservation}-")]
+        troubles = [trouble for name in ours if (trouble := await self._backend.drop_reservation(name))]
+        for trouble in troubles:
+            self._said.once(logging.WARNING, "reservation not dropped", str(trouble))
+        if not troubles:
+            self._freed_s, self._held_w, self._held_s, self._coming = self._now(), 0, float("-inf"), None
 
     async def _move(self, there: dict[str, Coming], room: Room) -> bool:
         """Change licences and the live reservation; say whether that is as it should be."""
@@ -225,7 +243,7 @@ class Hands:
             await self._mend(trouble, self._reservation, self._held_w)
             self._held_s = float("-inf")
             return False
-        self._held_w, self._held_s = watts, self._now()
+        self._held_w, self._held_s, self._freed_s = watts, self._now(), float("-inf")
         self._said.forget("reservation not set")
         return True
 

@@ -50,6 +50,16 @@ class Intents:
                     self._book.write(job, batch_frac=1.0, variant="")
         self._settle(jobs)
 
+    def let_go(self, jobs: Mapping[str, SlurmJob]) -> None:
+        """Want everything back as it was before anything was held."""
+        self.clear()
+        self.resumed = set(self._book.paused)
+        for job in jobs:
+            deeds = self._book.of(job)
+            if deeds.batch_frac != 1.0 or deeds.variant:
+                self._book.write(job, batch_frac=1.0, variant="")
+        self._settle(jobs)
+
     def _downsize(self, job: str, batch_frac: float, variant: str, jobs: Mapping[str, SlurmJob]) -> None:
         """Fewer nodes where it can do with those, else a smaller batch or model of its own."""
         if (found := jobs.get(job)) is None:

@@ -19,7 +19,7 @@ from wattlease_slurm.hands import COMMENTS, Orders, Todo
 from wattlease_slurm.intents import Intents
 from wattlease_slurm.room import LEAST_W, Holder, Room, room
 from wattlease_slurm.settings import SlurmSettings
-from wattlease_slurm.telling import comments
+from wattlease_slurm.telling import comments, taken_back
 from wattlease_slurm.words import Config, SlurmJob, State
 
 LICENCES_A_TICK = 10
@@ -61,6 +61,15 @@ class Ordering:
             room=licences,
             coming={} if licences is None else self._coming(snapshot, plan.scopes[0], total_w - licences.hold_w),
             comments=dict(islice(comments(snapshot, plan, jobs, self._lately), COMMENTS)),
+        )
+
+    def let_go(self, snapshot: Snapshot, plan: Plan, after: Memory, jobs: Mapping[str, SlurmJob]) -> Orders:
+        """Who is to go on, and that nothing is kept free or reserved any more."""
+        wanted_w = _wanted_w(snapshot, plan, after)
+        return Orders(
+            resume={name: self._todo(jobs[name], wanted_w.get(name, 0)) for name in self._intents.resumed},
+            comments=dict(islice(taken_back(jobs, self._lately), COMMENTS)),
+            frees=True,
         )
 
     def _todo(self, job: SlurmJob, licences_w: int, nodes: int = 0) -> Todo:

@@ -15,6 +15,8 @@ OURS = "wattlease: "
 NO_NEWS = frozenset({"runs", "waits", "released"})
 """What a job is not told unless it was told otherwise before."""
 
+SHADOWED = f"{OURS}nothing is held back (shadow mode)"
+
 SLOWED_FRAC = 0.98
 """A job that keeps more of its speed is not told that it is capped."""
 
@@ -40,6 +42,13 @@ def comments(
         word = now.of(j)
         if word != told and (told or word not in NO_NEWS):
             yield name, OURS + explain.job(snapshot, plan, j)
+
+
+def taken_back(jobs: Mapping[str, SlurmJob], lately: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """What jobs that were told something are told in shadow mode."""
+    for name, job in jobs.items():
+        if job.admin_comment.startswith(OURS) and lately.get(name, job.admin_comment) != SHADOWED:
+            yield name, SHADOWED
 
 
 class _Words:

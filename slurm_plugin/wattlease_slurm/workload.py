@@ -101,8 +101,18 @@ class SlurmWorkload:
         if self._config is None or snapshot.now_s - self._queue.read_s > STALE_S:
             return
         self._intents.take(plan, self._jobs)
-        ordering = Ordering(self._settings, self._agreements, self._book, self._intents, self._hands.lately_told)
-        self._hands.order(ordering.orders(snapshot, plan, after, self._jobs, self._config))
+        self._hands.order(self._ordering().orders(snapshot, plan, after, self._jobs, self._config))
+
+    def let_go(self, snapshot: Snapshot, plan: Plan, after: Memory) -> None:
+        """Give back all that is held, and hold nothing more. Licences stay: slurm.conf has enough for all cards."""
+        self._verdicts.learn(snapshot, after)
+        if snapshot.now_s - self._queue.read_s > STALE_S:
+            return
+        self._intents.let_go(self._jobs)
+        self._hands.order(self._ordering().let_go(snapshot, plan, after, self._jobs))
+
+    def _ordering(self) -> Ordering:
+        return Ordering(self._settings, self._agreements, self._book, self._intents, self._hands.lately_told)
 
     async def run(self) -> None:
         """Look at Slurm and work on the orders until cancelled."""

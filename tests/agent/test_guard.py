@@ -118,6 +118,31 @@ def test_a_card_without_a_reading_draws_the_most_it_may() -> None:
     assert draws.mean_w(1.0) == 650.0
 
 
+def test_a_counter_that_stood_still_and_caught_up_is_no_burst() -> None:
+    """Its steps are of 100 ms on an idle driver, and of most of a second on one that is busy."""
+    draws = Draws()
+    for tick in range(21):
+        counted_s = tick * 0.5 if tick != 18 else 8.3
+        draws.add(tick * 0.5, 395.0 + tick % 2 * 5.0, 398.0 * counted_s, 700.0)
+    assert draws.mean_w(1.0) <= 400.0
+
+
+def test_a_thread_that_waited_for_its_core_before_the_window_is_no_burst() -> None:
+    """What was asked at 8.2 s and heard at 9 s may be as old as the asking."""
+    draws = Draws()
+    for tick in range(21):
+        asked_s = tick * 0.5 if tick != 18 else 8.2
+        draws.add(tick * 0.5, 400.0 + 200.0 * (tick % 2), 400.0 * asked_s, 700.0, asked_s)
+    assert draws.mean_w(1.0) == pytest.approx(400.0)
+
+
+def test_a_counter_is_believed_where_the_draws_read_stand_still() -> None:
+    draws = Draws()
+    for tick in range(21):
+        draws.add(tick * 0.5, 100.0, 700.0 * tick * 0.5, 300.0)
+    assert draws.mean_w(1.0) == pytest.approx(700.0)
+
+
 def test_a_window_is_never_shorter_than_it_says_though_samples_are_few() -> None:
     """At uneven half seconds a counter that moves in steps must not pass for a burst."""
     draws = Draws()

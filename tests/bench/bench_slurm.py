@@ -233,7 +233,8 @@ async def tick(settings: SlurmSettings, folder: Path) -> None:
     looking.cancel()
     await asyncio.gather(looking, return_exceptions=True)
     observer = Observer(settings, workload)
-    grantor = Grantor(terms_of(settings), membership_of(observer.site), StateFolder(folder / "bench-state"))
+    terms = terms_of(settings, observer.site)
+    grantor = Grantor(terms, membership_of(observer.site), StateFolder(folder / "bench-state"))
     await grantor.begin(Term(1, float("inf")))
     ledger = grantor.ledger
     assert ledger is not None

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,21 @@ def test_whatever_is_installed_is_locked_by_its_hash(part: str) -> None:
     blocks = re.split(r"\n(?=[a-z0-9])", (ROOT / f"packaging/{part}/requirements.txt").read_text("utf-8"))[1:]
     assert all("==" in block.splitlines()[0] and "--hash=sha256:" in block for block in blocks)
     assert "hatchling" in {block.partition("==")[0] for block in blocks}, "without it the project cannot be installed"
+
+
+@by_part
+def test_an_image_holds_its_extras_as_the_tests_ran_with_them(part: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    asked = [*project["dependencies"], *(line for extra in EXTRAS[part] for line in extras[extra])]
+    image, tested = pins(ROOT / f"packaging/{part}/requirements.txt"), pins(ROOT / "requirements-dev.txt")
+    assert {re.split(r"[^\w.-]", line)[0].lower() for line in asked} <= {name for name, _ in image}
+    assert image <= tested, "make lock"
+
+
+def pins(lock: Path) -> set[tuple[str, str]]:
+    """The locked packages with their versions."""
+    return set(re.findall(r"^([\w.-]+)==(\S+)", lock.read_text("utf-8"), re.MULTILINE))
 
 
 @by_part

@@ -247,6 +247,26 @@ async def test_budgets_are_followed_and_their_status_tells_how_they_stand(hall: 
     await until(lambda: hall.warnings() >= {"LimitCannotBeHeld", "FallbackTooHigh"})
 
 
+async def test_in_shadow_the_budget_binds_nobody_a_held_job_runs_and_the_status_foresees_the_real_thing(
+    hall: Hall,
+) -> None:
+    one = hall.node("gpu-1", job="train/one-0")
+    container = {"name": "main", "resources": {"limits": {"nvidia.com/gpu": "4"}}}
+    spec = {"suspend": True, "template": {"spec": {"containers": [container]}}}
+    marks = {"wattlease.io/held-by": "wattlease"}
+    hall.server.put(JOBS, {"metadata": {"name": "two", "namespace": "train", "annotations": marks}, "spec": spec})
+    hall.budget(limitWatts=1000, guaranteedWatts=700, mode="Shadow")
+    await hall.operator()
+    hall.agents()
+    await until(lambda: one.in_force_w > 1900.0)
+    await until(lambda: hall.server.objects[path_of(JOBS, "train", "two")]["spec"] == {"suspend": False})
+    await until(lambda: hall.condition("Shadow") == ("True", "Shadow"))
+    assert hall.condition("FallbackFits") == ("False", "FallbackTooHigh")  # 760 W, as configured
+    hall.budget(limitWatts=1000, guaranteedWatts=800)
+    await until(lambda: hall.drawn_w() <= 1000.0)
+    await until(lambda: hall.condition("FallbackFits") == ("True", "Fits"))
+
+
 async def test_nodes_that_join_are_enlisted_and_those_that_leave_count_while_they_speak(hall: Hall) -> None:
     hall.node("gpu-1")
     hall.budget()

@@ -34,9 +34,11 @@ class Watch:
         self._draws = {uuid: self._draws.get(uuid) or Draws() for uuid in roster.standings}
         now_s = self._clock()
         for uuid, standing in roster.standings.items():
-            drawn = roster.draws.get(uuid) if standing.answers else None
-            power_w, energy_j = (drawn.power_w, drawn.energy_j) if drawn else (None, None)
-            self._draws[uuid].add(now_s, power_w, energy_j, standing.most_w)
+            if (heard := roster.draws.get(uuid)) and standing.answers:
+                told = heard.told
+                self._draws[uuid].add(heard.heard_s, told.power_w, told.energy_j, standing.most_w, heard.asked_s)
+            else:
+                self._draws[uuid].add(now_s, None, None, standing.most_w)
 
     def judge(self, roster: Roster, allowed_w: float, node_w: float | None = None) -> bool:
         """The guard's step; whether it cut. `node_w` is the whole node's draw by a fresh meter, where there is one."""

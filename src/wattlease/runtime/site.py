@@ -39,17 +39,25 @@ def site_of(
 def membership_of(site: Site, asleep: Collection[str] = ()) -> Membership:
     """Every node of the site, at its nameplate and fallback as configured.
 
-    A node that its scheduler has switched off counts at its fallback: its agent starts at that before any job does.
+    A node that its scheduler has switched off counts at its fallback: its agent starts at that before any job does. In
+    shadow mode no node falls below its nameplate, whoever dies; the first grants in earnest tell it the fallback that
+    is configured, and the ledger counts the higher one until the node has it on disk.
     """
     nodes = site.nodes
+    falls_to_w = np.maximum(nodes.nameplate_w, nodes.fallback_w) if shadows(site) else nodes.fallback_w
     return Membership(
         Member(
             name=name,
             fallback_w=float(fallback_w),
             nameplate_w=float(fallback_w if name in asleep else np.maximum(nameplate_w, fallback_w)),
         )
-        for name, fallback_w, nameplate_w in zip(nodes.id, nodes.fallback_w, nodes.nameplate_w, strict=True)
+        for name, fallback_w, nameplate_w in zip(nodes.id, falls_to_w, nodes.nameplate_w, strict=True)
     )
+
+
+def shadows(site: Site) -> bool:
+    """Whether all that is decided is only shown: the root's word, whatever the budgets below it say."""
+    return site.scopes[0].budget.spec.mode == "Shadow"
 
 
 def _card(group: Group) -> CardModel:

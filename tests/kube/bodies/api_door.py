@@ -18,6 +18,8 @@ KINDS = {
     "nodes": "Node",
     "configmaps": "ConfigMap",
     "horizontalpodautoscalers": "HorizontalPodAutoscaler",
+    "workloads": "Workload",
+    "admissionchecks": "AdmissionCheck",
 }
 
 

@@ -23,6 +23,7 @@ from kube_program import Program, free_port
 from wattlease.runtime import pki
 
 NAMESPACE = "kueue-system"
+CPUS_A_GPU = 16
 LEFT_OUT = frozenset({"Deployment", "APIService", "Secret", "Service"})
 OWN_ETC = 'mount --bind "$0" /etc && exec "$@"'
 
@@ -37,6 +38,7 @@ def kueue(plane: ControlPlane) -> Iterator[Program]:
     config.write_text(yaml.safe_dump(_configuration(objects, ports, folder / "etc/kueue/metrics/certs")))
     plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
     plane.apply(*_outside(objects, ports["webhook"], authority))
+    plane.until(lambda: _told_of(plane, objects), "the API server tells of Kueue's kinds")
     program = Program(
         plane.log, "kueue",
         [plane.binaries.path("kueue"), f"--config={config}", "--feature-gates=VisibilityOnDemand=false"],
@@ -56,11 +58,10 @@ def kueue(plane: ControlPlane) -> Iterator[Program]:
 def queue(gpus: int, *, name: str = "gpus", namespace: str = "default", checks: tuple[str, ...] = ()) -> list[Any]:
     """A queue of a namespace with so many GPUs, whose jobs wait for these admission checks."""
     api = "kueue.x-k8s.io/v1beta2"
-    flavour = {"name": "h100", "resources": [{"name": GPU, "nominalQuota": gpus}]}
-    spec: dict[str, Any] = {
-        "namespaceSelector": {},
-        "resourceGroups": [{"coveredResources": [GPU], "flavors": [flavour]}],
-    }
+    quotas = {"cpu": CPUS_A_GPU * gpus, GPU: gpus}  # Kueue reserves nothing for who asks for more kinds than it covers
+    flavour = {"name": "h100", "resources": [{"name": name, "nominalQuota": most} for name, most in quotas.items()]}
+    group = {"coveredResources": [*quotas], "flavors": [flavour]}
+    spec: dict[str, Any] = {"namespaceSelector": {}, "resourceGroups": [group]}
     if checks:
         spec["admissionChecksStrategy"] = {"admissionChecks": [{"name": check} for check in checks]}
     return [
@@ -118,6 +119,15 @@ def _client(told: dict[str, Any], port: int, authority: str) -> dict[str, str]:
 def _own_etc(folder: Path) -> list[str]:
     mapped = [] if os.geteuid() == 0 else ["--map-root-user"]
     return ["unshare", *mapped, "--mount", "sh", "-c", OWN_ETC, str(folder)]
+
+
+def _told_of(plane: ControlPlane, objects: list[dict[str, Any]]) -> bool:
+    """Whether the server names all its kinds: a Kueue that misses one ends at once."""
+    kinds = [body["spec"] for body in objects if body["kind"] == "CustomResourceDefinition"]
+    wanted = {(f"{s['group']}/{v['name']}", s["names"]["plural"]) for s in kinds for v in s["versions"] if v["served"]}
+    versions = {version: plane.ask("GET", f"/apis/{version}")[1] for version, _ in wanted}
+    told = {(version, r["name"]) for version, answer in versions.items() for r in answer.get("resources", ())}
+    return wanted <= told
 
 
 def _ready(port: int) -> bool:

@@ -29,7 +29,7 @@ PROFILES: dict[Profile, dict[str, Any]] = {
         "checkpoint": {"everySeconds": 60, "restartSeconds": 10},
     },
     "batch": {
-        "kind": "Batch", "valuePerGpuHour": 0.5, "maxSlowdownPercent": 40,
+        "kind": "Batch", "valuePerGpuHour": 0.5,  # a promised speed would be broken by a pause
         "checkpoint": {"everySeconds": 30, "restartSeconds": 5},
     },
 }  # fmt: skip

@@ -28,13 +28,16 @@ LEAST_W, MOST_W = 100.0, 400.0
 
 @dataclass
 class Node:
-    """Cards that draw what they may, up to `wants_w` each; without a grant they go to their lowest limit."""
+    """Cards that draw what they may, up to `wants_w` each; without a grant they go to their lowest limit, or where the
+    node `falls_as_told` to the fallback that it was told last."""
 
     name: str
     wants_w: float = 390.0
     jobs: tuple[str, ...] = ()
     caps_w: list[float] = field(default_factory=lambda: [LEAST_W] * CARDS)
     hints: tuple[Hint, ...] = ()
+    fallback_w: float = FLOOR_W + (1 + PER_IT_FRAC) * LEAST_W * CARDS
+    falls_as_told: bool = False
 
     @property
     def cards_w(self) -> float:
@@ -60,10 +63,15 @@ class Node:
         return NodeReport(cards=cards), self.in_force_w
 
     async def obey(self, grant: Grant | None) -> None:
-        room_w = (grant.watts_w - FLOOR_W) / (1 + PER_IT_FRAC) - 1e-3 if grant else LEAST_W * CARDS
-        caps_w = grant.caps_w if grant and grant.caps_w else (room_w / CARDS,) * CARDS
+        told_w = grant.watts_w if grant else self.fallback_w
+        told = grant is not None or self.falls_as_told
+        room_w = (told_w - FLOOR_W) / (1 + PER_IT_FRAC) - 1e-3 if told else LEAST_W * CARDS
+        caps_w = grant.caps_w if grant and grant.caps_w else (min(room_w / CARDS, MOST_W),) * CARDS
         share = min(1.0, room_w / sum(caps_w))
         self.caps_w = [cap_w * share for cap_w in caps_w]
+
+    def keep_fallback(self, fallback_w: float) -> None:
+        self.fallback_w = fallback_w
 
     def hear(self, hints: tuple[Hint, ...]) -> None:
         self.hints = hints
@@ -85,10 +93,10 @@ def hall_settings(folder: Path, spec: dict[str, Any], **more: Any) -> Controller
 
 
 @asynccontextmanager
-async def leading(control: Controller, *nodes: Node) -> AsyncIterator[None]:
+async def leading(control: Controller, *nodes: Node, epoch: int = 1) -> AsyncIterator[None]:
     """The controller leads and the nodes renew while the block runs."""
     grantor = control.grantor
-    assert await grantor.begin(Term(1, grantor.now() + 1e6)) is None
+    assert await grantor.begin(Term(epoch, grantor.now() + 1e6)) is None
     async with serving(LeaseService(grantor, SECRET), SECRET, "127.0.0.1", 0) as address:
         work = (control.run(), *(client_of(node, address).run() for node in nodes))
         tasks = [asyncio.create_task(one) for one in work]
@@ -104,7 +112,7 @@ def client_of(node: Node, address: str) -> LeaseClient:
     return LeaseClient(
         Holder(node.name, str(uuid.uuid4()), node.in_force_w),
         Grantors([address], token=lambda: SECRET.token(node.name)),
-        Duties(node.report, node.obey, node.hear, lambda _w: None),
+        Duties(node.report, node.obey, node.hear, node.keep_fallback),
     )
 
 

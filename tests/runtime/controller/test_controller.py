@@ -15,7 +15,10 @@ sys.path.insert(0, str(Path(__file__).parent))  # the nodes stand in a module be
 
 from leased_nodes import Node, hall_settings, leading, until
 
+from wattlease.core.actions import Plan
 from wattlease.core.decide import decide
+from wattlease.core.memory import Memory
+from wattlease.core.model import Snapshot
 from wattlease.runtime.controller.controller import Controller
 from wattlease.runtime.controller.settings import ControllerSettings
 from wattlease.runtime.controller.work import BareWork
@@ -147,6 +150,64 @@ async def test_in_shadow_nothing_is_held_back_and_the_page_says_what_would_be(tm
         assert control.page.view is not None
         assert control.page.view.mode == "Shadow"
         assert min(one.caps_w + two.caps_w) >= 395.0
+
+
+def moded(folder: Path, mode: str, **more: Any) -> ControllerSettings:
+    spec = {"limitWatts": 2600, "guaranteedWatts": 1600, "mode": mode}
+    return settings(folder, budgets=[{"metadata": {"name": "hall"}, "spec": spec}], **more)
+
+
+class Noted(BareWork):
+    """A scheduler that notes what it is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(())
+        self.asked: list[str] = []
+
+    def act(self, snapshot: Snapshot, plan: Plan, after: Memory) -> None:
+        self.asked.append("act")
+
+    def let_go(self, snapshot: Snapshot, plan: Plan, after: Memory) -> None:
+        self.asked.append("let go")
+
+
+async def test_from_enforce_to_shadow_all_is_given_back_and_from_shadow_to_enforce_the_limit_holds(
+    tmp_path: Path,
+) -> None:
+    one, two = pair()
+    one.jobs = two.jobs = ("team/train-1",)
+    work = Noted()
+    control = Controller(moded(tmp_path, "Enforce"), StateFolder(tmp_path), work)
+    async with leading(control, one, two):
+        await until(lambda: 2000.0 < one.in_force_w + two.in_force_w <= 2600.0 and bool(one.hints))
+        assert set(work.asked) == {"act"}
+        control.change(moded(tmp_path, "Shadow"))
+        await until(lambda: min(one.caps_w + two.caps_w) >= 395.0)
+        await until(lambda: one.hints == two.hints == ())
+        assert work.asked[-1] == "let go"
+        control.change(moded(tmp_path, "Enforce"))
+        await until(lambda: one.in_force_w + two.in_force_w <= 2600.0)
+        assert work.asked[-1] == "act"
+
+
+async def test_in_shadow_no_node_falls_when_its_leader_dies_and_in_earnest_each_does(tmp_path: Path) -> None:
+    one, two = pair()
+    one.falls_as_told = two.falls_as_told = True
+    control = controlled(tmp_path, moded(tmp_path, "Shadow", grantSeconds=2.0))
+    async with leading(control, one, two):
+        await until(lambda: min(one.caps_w + two.caps_w) >= 395.0)
+        assert control.grantor.ledger is not None
+        await until(lambda: control.grantor.ledger is not None and control.grantor.ledger.fallback_shortfall_w() == 0.0)
+        control.grantor.step_down()
+        await asyncio.sleep(3.0)
+        assert min(one.caps_w + two.caps_w) >= 395.0
+    control = controlled(tmp_path, moded(tmp_path, "Enforce", grantSeconds=2.0))
+    async with leading(control, one, two, epoch=2):
+        await until(lambda: one.in_force_w + two.in_force_w <= 2600.0)
+        # 200 W, a tenth of the cards' rating, and four cards at 100 W
+        await until(lambda: one.fallback_w == two.fallback_w == 760.0)
+        control.grantor.step_down()
+        await until(lambda: max(one.in_force_w, two.in_force_w) <= 760.0)
 
 
 async def test_a_service_manager_hears_that_it_decides(

@@ -106,6 +106,53 @@ async def test_the_next_address_is_asked_where_one_does_not_answer_or_does_not_l
         assert client.failures == 2, "it stays with the one that answers"
 
 
+@asynccontextmanager
+async def one_door(*addresses: str) -> AsyncIterator[tuple[str, list[str]]]:
+    """One address with several grantors behind it, as a Service has: each connection goes to the next; who had them."""
+    taken: list[str] = []
+
+    async def carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while part := await source.read(65536):
+            sink.write(part)
+        sink.close()
+
+    async def welcome(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        taken.append(addresses[len(taken) % len(addresses)])
+        host, port = taken[-1].removeprefix("http://").split(":")
+        there_reader, there_writer = await asyncio.open_connection(host, int(port))
+        await asyncio.gather(carry(reader, there_writer), carry(there_reader, writer), return_exceptions=True)
+
+    server = await asyncio.start_server(welcome, "127.0.0.1", 0)
+    try:
+        yield "http://{}:{}".format(*server.sockets[0].getsockname()[:2]), taken
+    finally:
+        server.close()
+
+
+async def test_behind_one_address_that_several_share_it_finds_the_one_that_leads_and_stays_with_it(
+    hall: Any, hall_of: Any, tmp_path: Path, node_of: Any
+) -> None:
+    (tmp_path / "other").mkdir()
+    idle, node = hall_of(tmp_path / "other"), node_of("n1")
+    await hall.lead()
+    hall.plan(n1=2000.0)
+    await node_of("n2").settle(hall.grantor)
+    async with (
+        hall.serving() as (_, address),
+        idle.serving() as (_, idle_address),
+        one_door(idle_address, address) as (door, taken),
+        running(hall, node, door) as client,
+    ):
+        await until(lambda: client.allowed_w() == 2000.0)
+        renewals = client.renewals
+        await until(lambda: client.renewals > renewals + 3)
+        assert taken == [idle_address, address]
+        hall.grantor.step_down()
+        await idle.lead(epoch=2)
+        idle.plan(n1=2500.0)
+        await until(lambda: client.holder.epoch == 2)
+
+
 async def test_without_any_grantor_it_keeps_asking_and_keeps_to_its_fallback(hall: Any, node_of: Any) -> None:
     node = node_of("n1")
     async with running(hall, node, NOWHERE, period_s=0.02) as client:

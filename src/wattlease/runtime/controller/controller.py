@@ -16,7 +16,7 @@ from wattlease.core.actions import Plan
 from wattlease.core.decide import decide
 from wattlease.core.lease import Refused
 from wattlease.core.memory import FRESH, Memory, ScopesMemory
-from wattlease.core.model import Snapshot
+from wattlease.core.model import Site, Snapshot
 from wattlease.runtime.controller.act import NodeWatts, hints, supply_w, targets, unlimited
 from wattlease.runtime.controller.lasting import Kept, Lasting
 from wattlease.runtime.controller.observe import Observer
@@ -33,7 +33,7 @@ from wattlease.runtime.lease.terms import GrantTerms
 from wattlease.runtime.notify import ALIVE, notify
 from wattlease.runtime.record import Recorder
 from wattlease.runtime.showing import Showing
-from wattlease.runtime.site import membership_of
+from wattlease.runtime.site import membership_of, shadows
 from wattlease.runtime.web import Page
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class Controller:
         self._hold(settings, Observer(settings, workload, surroundings))
         self._coming: tuple[ControllerSettings, Observer] | None = None
         self._showing, self._memory = Showing(), FRESH
-        self.grantor = Grantor(terms_of(settings), membership_of(self._observer.site), store, now)
+        self.grantor = Grantor(terms_of(settings, self._observer.site), membership_of(self._observer.site), store, now)
         self._asleep: frozenset[str] = frozenset()
         self.newest: Tick | None = None
         self.missing_w = 0.0
@@ -98,7 +98,7 @@ class Controller:
         self._hold(settings, observer)
         if before != self._scopes():  # what was learned of scopes stands in their order
             self._memory = replace(self._memory, scopes=ScopesMemory(), storage_plans=())
-        self.grantor.assure(terms_of(settings).guaranteed_w)
+        self.grantor.assure(terms_of(settings, observer.site).guaranteed_w)
         self._enlist()
 
     def _scopes(self) -> tuple[str, ...]:
@@ -152,8 +152,8 @@ class Controller:
 
     def _act(self, snapshot: Snapshot, plan: Plan, after: Memory) -> None:
         """Grant by the plan, and tell the workload and the surroundings; in shadow mode the plan is only shown."""
-        if snapshot.site.scopes[0].budget.spec.mode == "Shadow":
-            self.grantor.plan(unlimited(snapshot), float(snapshot.site.nodes.nameplate_w.sum()))
+        if shadows(snapshot.site):
+            self._let_go(snapshot, plan, after)
             return
         self.workload.act(snapshot, plan, after)
         if self.surroundings:
@@ -170,6 +170,14 @@ class Controller:
         for node, told in hints(snapshot, plan, self.workload.asks).items():
             self.grantor.set_hints(node, told)
 
+    def _let_go(self, snapshot: Snapshot, plan: Plan, after: Memory) -> None:
+        """Hold nothing: jobs go on, hints are taken back, and nodes may draw all they can."""
+        self.workload.let_go(snapshot, plan, after)
+        self.grantor.plan(unlimited(snapshot), float(snapshot.site.nodes.nameplate_w.sum()))
+        self.missing_w = 0.0
+        for node in snapshot.site.nodes.id:
+            self.grantor.set_hints(node, ())
+
     async def _report(self, tick: Tick) -> None:
         if self._recorder:
             await asyncio.to_thread(self._recorder.write, tick.snapshot, tick.plan, tick.before)
@@ -181,7 +189,8 @@ class Controller:
         self.page.publish(self._showing.view(tick.snapshot, tick.plan, tick.before, tick.after))
 
 
-def terms_of(settings: ControllerSettings) -> GrantTerms:
-    """What the ledger holds to."""
-    root = next(b for b in settings.budgets if b.spec.parent is None)
-    return GrantTerms(guaranteed_w=float(root.spec.assured_watts), ttl_s=settings.grant_seconds)
+def terms_of(settings: ControllerSettings, site: Site) -> GrantTerms:
+    """What the ledger holds to; in shadow mode all that the nodes may draw is theirs."""
+    assured_w = float(site.scopes[0].budget.spec.assured_watts)
+    guaranteed_w = max(assured_w, float(site.nodes.nameplate_w.sum())) if shadows(site) else assured_w
+    return GrantTerms(guaranteed_w=guaranteed_w, ttl_s=settings.grant_seconds)

@@ -61,6 +61,9 @@ class BareWork:
     def act(self, snapshot: Snapshot, plan: Plan, after: Memory) -> None:
         """Caps go with the leases; there is nothing else to do."""
 
+    def let_go(self, snapshot: Snapshot, plan: Plan, after: Memory) -> None:
+        """Nothing is held but by leases."""
+
     async def run(self) -> None:
         """Look at nothing: the cards report by themselves."""
         await asyncio.Event().wait()

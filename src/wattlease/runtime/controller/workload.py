@@ -30,7 +30,7 @@ NOTHING_ASKED = Ask()
 
 
 class Workload(Protocol):
-    """The jobs of a site. Whoever leads asks for `jobs` and calls `act` each tick; neither may wait for anything."""
+    """The jobs of a site. Whoever leads asks for `jobs` each tick and calls `act` or `let_go`; none of them waits."""
 
     @property
     def terms(self) -> tuple[Terms, ...]:
@@ -56,6 +56,9 @@ class Workload(Protocol):
     def act(self, snapshot: Snapshot, plan: Plan, after: Memory) -> None:
         """Take this plan in place of the one before; `after` is what the tick remembers. A plan that no other follows
         is forgotten after a while."""
+
+    def let_go(self, snapshot: Snapshot, plan: Plan, after: Memory) -> None:
+        """In place of `act` in shadow mode: give back all that is held, and touch nothing else."""
 
     async def run(self) -> None:
         """Look and work until cancelled."""

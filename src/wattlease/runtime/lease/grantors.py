@@ -19,6 +19,10 @@ CONNECT_S = 1.0
 PATIENCE_S = 2.0
 """How much longer than the wait it asked for a holder waits for an answer: far less than a grant lasts."""
 
+ANEW = frozenset({401, 409, 503})
+"""Answers after which no connection is kept: its certificate may have expired, though the file is renewed, and behind
+one address there may be several grantors, as behind a Service, of which another leads or knows the caller."""
+
 REPLY_MAX_BYTES = 4 * 1024 * 1024
 
 _renewal = TypeAdapter(Renewal)
@@ -80,8 +84,8 @@ class Grantors:
             text = await _whole(response)
             if response.status == 200:
                 return _read(text, self.address)
-            if response.status == 401:
-                await self.close()  # the certificate of this connection may have expired, though the file is renewed
+            if response.status in ANEW:
+                await self.close()
             return Refused(f"{self.address} answers {response.status}: {_reason(text)}")
 
     async def _open(self) -> aiohttp.ClientSession:
