@@ -126,6 +126,27 @@ def test_a_window_is_never_shorter_than_it_says_though_samples_are_few() -> None
     assert draws.mean_w(1.0) == pytest.approx((650.0 - 160.0) / 1.05)
 
 
+@given(
+    st.lists(
+        st.tuples(st.floats(0.1, 2.0), st.floats(0.0, 0.5), st.floats(0.0, 0.5), st.booleans()),
+        min_size=2,
+        max_size=30,
+    )
+)
+def test_a_busy_host_or_a_counter_that_stalls_never_makes_a_draw_look_larger_than_it_is(
+    reads: list[tuple[float, float, float, bool]],
+) -> None:
+    """Each read begins some time after the one before, meets the counter later, and is told later still."""
+    draws, at_s, counted_j = Draws(), 0.0, 0.0
+    for idle_s, out_s, back_s, moves in reads:
+        asked_s, met_s = at_s + idle_s, at_s + idle_s + out_s
+        at_s = met_s + back_s
+        counted_j = 400.0 * met_s if moves or not draws.samples else counted_j
+        draws.add(at_s, 400.0, counted_j, 700.0, asked_s)
+    for span_s, _ in WINDOWS:
+        assert draws.mean_w(span_s) <= 400.0 * (1 + 1e-9)
+
+
 def test_samples_are_kept_as_long_as_the_longest_window_only() -> None:
     draws = Draws()
     for tick in range(1000):

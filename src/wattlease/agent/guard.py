@@ -71,12 +71,14 @@ def guarded(
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A card at `at_s`: its energy counter, and its draw as read, summed over time since the first sample."""
+    """A card at `at_s`: its draw as read, summed over time since the first sample, and its energy counter, which stood
+    there at `stood_s` already."""
 
     at_s: float
     power_w: float
     energy_j: float | None
     drawn_j: float
+    stood_s: float
 
 
 @dataclass(slots=True)
@@ -85,11 +87,17 @@ class Draws:
 
     samples: deque[Sample] = field(default_factory=deque)
 
-    def add(self, at_s: float, power_w: float | None, energy_j: float | None, most_w: float) -> None:
-        """Take a sample, `most_w` in place of a missing draw; those older than the longest window reaches go."""
+    def add(
+        self, at_s: float, power_w: float | None, energy_j: float | None, most_w: float, asked_s: float | None = None
+    ) -> None:
+        """Take a sample, `most_w` in place of a missing draw, read between `asked_s` and `at_s`; those older than the
+        longest window reaches go."""
         drawn_w = most_w if power_w is None else power_w
-        last = self.samples[-1] if self.samples else Sample(at_s, drawn_w, None, 0.0)
-        self.samples.append(Sample(at_s, drawn_w, energy_j, last.drawn_j + drawn_w * (at_s - last.at_s)))
+        stood_s = at_s if asked_s is None else asked_s
+        last = self.samples[-1] if self.samples else Sample(at_s, drawn_w, None, 0.0, stood_s)
+        drawn_j = last.drawn_j + drawn_w * (at_s - last.at_s)
+        stood_s = last.stood_s if energy_j == last.energy_j else stood_s
+        self.samples.append(Sample(at_s, drawn_w, energy_j, drawn_j, stood_s))
         begins_s = at_s - WINDOWS[-1][0] + SAME_TIME_S
         while len(self.samples) > 1 and self.samples[1].at_s <= begins_s:
             self.samples.popleft()
@@ -98,6 +106,8 @@ class Draws:
         """Mean draw over the last `window_s`: by the energy counter where it moves, else by the draws read.
 
         The window begins with a sample, and rather sooner than later: a shorter one would feel the counter's steps.
+        What a counter counts at once after it stood still was drawn since it stood; and on a host too busy to tell
+        when within a reading a counter was read, the longest span that can be is taken: the mean blames nobody falsely.
         """
         last = self.samples[-1]
         begins_s = last.at_s - window_s + SAME_TIME_S
@@ -105,8 +115,9 @@ class Draws:
         span_s = last.at_s - first.at_s
         if span_s <= 0.0:
             return last.power_w
+        # a counter that is neither frozen nor begun anew
         if first.energy_j is not None and last.energy_j is not None and last.energy_j > first.energy_j:
-            return (last.energy_j - first.energy_j) / span_s  # the counter is neither frozen nor begun anew
+            return (last.energy_j - first.energy_j) / (last.at_s - first.stood_s)
         return (last.drawn_j - first.drawn_j) / span_s
 
 

@@ -29,9 +29,9 @@ class Roster:
     """The cards in a stable order: first seen, first; among those found together by their index.
 
     Cards that an earlier life wrote to, and which are missing, count as lost. `blind` until the driver has said once
-    which cards there are. `draws` has each card's newest look or glance, `None` where it did not answer. One thread at
-    a time; but `standings` may be read meanwhile: it is replaced, never resized. `urgent` cuts a look short
-    after the call that is out.
+    which cards there are. `draws` has each card's newest look or glance, `None` where it did not answer; the last of
+    them was asked for at `asked_s`. One thread at a time; but `standings` may be read meanwhile: it is replaced, never
+    resized. `urgent` cuts a look short after the call that is out.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class Roster:
     ) -> None:
         self.standings: dict[str, Standing] = {}
         self.draws: dict[str, CardReading | Glance | None] = {}
+        self.asked_s = clock()
         self.trouble: Trouble | None = None
         self.blind = True
         self._driver, self._calls, self._clock, self._originals = driver, calls, clock, originals
@@ -78,6 +79,7 @@ class Roster:
         self.standings[uuid] = standing
 
     def _hear(self, look: Callable[[str], CardReading | Glance | Trouble], uuids: Iterable[str]) -> None:
+        self.asked_s = self._clock()
         heard = self._calls.each(uuids, look)
         now_s = self._clock()
         for uuid, told in heard.items():

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import fsum
 
+from wattlease.agent.cards import CardReading, Glance
 from wattlease.agent.enforce import Overhead
 from wattlease.agent.guard import WINDOWS, Draws, Guard, guarded
 from wattlease.agent.roster import Roster
@@ -36,7 +37,7 @@ class Watch:
         for uuid, standing in roster.standings.items():
             drawn = roster.draws.get(uuid) if standing.answers else None
             power_w, energy_j = (drawn.power_w, drawn.energy_j) if drawn else (None, None)
-            self._draws[uuid].add(now_s, power_w, energy_j, standing.most_w)
+            self._draws[uuid].add(now_s, power_w, energy_j, standing.most_w, roster.asked_s)
 
     def judge(self, roster: Roster, allowed_w: float, node_w: float | None = None) -> bool:
         """The guard's step; whether it cut. `node_w` is the whole node's draw by a fresh meter, where there is one."""
@@ -50,7 +51,7 @@ class Watch:
         ]
         cards = roster.standings.values()
         least_w = self._overhead.node_w(fsum(card.floor_w if card.answers else card.most_w for card in cards))
-        self.guard = guarded(self.guard, now_s, means_w, allowed_w, gives_frac(cards), least_w)
+        self.guard = guarded(self.guard, now_s, means_w, allowed_w, gives_frac(cards, roster.draws), least_w)
         return self.guard.cuts > cuts
 
     def _note_allowed(self, now_s: float, allowed_w: float) -> None:
@@ -70,12 +71,13 @@ class Watch:
         return now_s - max(begins_s, self.guard.cut_s) >= span_s
 
 
-def gives_frac(standings: Iterable[Standing]) -> float:
-    """The part of what the cards can give that sits on those which draw near their limits."""
+def gives_frac(standings: Iterable[Standing], draws: Mapping[str, CardReading | Glance | None]) -> float:
+    """The part of what the cards can give that sits on those which draw near their limits; `draws` are the newest."""
     can_give_w, near_w = 0.0, 0.0
     for standing in standings:
-        if standing.reading and standing.answers:
+        drawn = draws.get(standing.card.uuid)
+        if drawn and standing.answers:
             gives_w = max(0.0, standing.most_w - standing.floor_w)
             can_give_w += gives_w
-            near_w += gives_w * ((standing.reading.power_w or 0.0) > NEAR_FRAC * standing.most_w)
+            near_w += gives_w * ((drawn.power_w or 0.0) > NEAR_FRAC * standing.most_w)
     return near_w / can_give_w if can_give_w else 0.0
