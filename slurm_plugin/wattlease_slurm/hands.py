@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TypeAlias
@@ -114,11 +115,10 @@ class Hands:
                     self._begin(tasks)
                     await self._make_room()
                     await self._comment()
-                try:
-                    await asyncio.wait_for(self._news.wait(), IDLE_S)
-                except TimeoutError:
-                    continue
-                self._news.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(IDLE_S):
+                        await self._news.wait()
+                    self._news.clear()
 
     def _begin(self, tasks: asyncio.TaskGroup) -> None:
         """Start what is not under way and was not tried just now."""
