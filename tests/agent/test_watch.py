@@ -57,6 +57,17 @@ def test_a_grant_that_runs_out_while_the_agent_is_paused_is_no_cut(bench: Bench)
     assert bench.hands.watch().off_w == 0.0
 
 
+def test_a_counter_that_stands_still_and_catches_up_is_no_cut(bench: Bench) -> None:
+    """As a driver does on a node whose cores are all taken: seen with 16 agents and a control plane on two cores."""
+    for tick in range(100):
+        bench.now_s += STEP_S
+        draw_w = bench.state.enforced_w() * (0.98 + 0.01 * (tick % 3))
+        late_s = 4 * STEP_S * (tick % 25 == 24) + STEP_S * (tick % 25 < 21)
+        bench.state.play(draw_w, late_s)
+        bench.hands.watch()
+    assert bench.hands.watch().off_w == 0.0
+
+
 def test_what_is_drawn_while_the_driver_had_forgotten_the_limits_is_no_cut(bench: Bench) -> None:
     bench.state.reload_driver()
     bench.hands.watch()

@@ -7,6 +7,8 @@ much, or ten seconds of a little too much. After a cut the next waits until its 
 Rule 1: nothing is cut without a window's mean above what is allowed; then at least the mean's excess is.
 Rule 2: a cut never raises anything, and what is taken off comes back slowly and only while the node draws less.
 Rule 3: a card without a reading draws the highest limit it may have.
+Rule 4: no mean is more than can have been drawn: a counter that stood still and caught up, or a thread that waited for
+    its core, must not pass for a burst.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from itertools import islice
+from math import inf
 
 WINDOWS = ((1.0, 0.05), (10.0, 0.005))
 """(seconds, fraction of what is allowed that the mean must be above it). A counter's step of 100 ms is 10 % of one
@@ -71,14 +75,17 @@ def guarded(
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A card at `at_s`: its draw as read, summed over time since the first sample, and its energy counter, which stood
-    there at `stood_s` already."""
+    """A card asked at `asked_s` and heard at `at_s`: its energy counter, and its draw summed since the first sample.
 
+    `read_w` is the draw that it told, `None` where it told none and `power_w` is the most it may draw.
+    """
+
+    asked_s: float
     at_s: float
     power_w: float
+    read_w: float | None
     energy_j: float | None
     drawn_j: float
-    stood_s: float
 
 
 @dataclass(slots=True)
@@ -90,14 +97,14 @@ class Draws:
     def add(
         self, at_s: float, power_w: float | None, energy_j: float | None, most_w: float, asked_s: float | None = None
     ) -> None:
-        """Take a sample, `most_w` in place of a missing draw, read between `asked_s` and `at_s`; those older than the
-        longest window reaches go."""
+        """Take a sample, `most_w` in place of a missing draw; those older than the longest window reaches go.
+
+        Without `asked_s` the card answered at once.
+        """
         drawn_w = most_w if power_w is None else power_w
-        stood_s = at_s if asked_s is None else asked_s
-        last = self.samples[-1] if self.samples else Sample(at_s, drawn_w, None, 0.0, stood_s)
-        drawn_j = last.drawn_j + drawn_w * (at_s - last.at_s)
-        stood_s = last.stood_s if energy_j == last.energy_j else stood_s
-        self.samples.append(Sample(at_s, drawn_w, energy_j, drawn_j, stood_s))
+        last_s, drawn_j = (self.samples[-1].at_s, self.samples[-1].drawn_j) if self.samples else (at_s, 0.0)
+        drawn_j += drawn_w * (at_s - last_s)
+        self.samples.append(Sample(at_s if asked_s is None else asked_s, at_s, drawn_w, power_w, energy_j, drawn_j))
         begins_s = at_s - WINDOWS[-1][0] + SAME_TIME_S
         while len(self.samples) > 1 and self.samples[1].at_s <= begins_s:
             self.samples.popleft()
@@ -106,19 +113,24 @@ class Draws:
         """Mean draw over the last `window_s`: by the energy counter where it moves, else by the draws read.
 
         The window begins with a sample, and rather sooner than later: a shorter one would feel the counter's steps.
-        What a counter counts at once after it stood still was drawn since it stood; and on a host too busy to tell
-        when within a reading a counter was read, the longest span that can be is taken: the mean blames nobody falsely.
         """
         last = self.samples[-1]
         begins_s = last.at_s - window_s + SAME_TIME_S
-        first = self.samples[max(0, bisect_right(self.samples, begins_s, key=_at_s) - 1)]
+        begins = max(0, bisect_right(self.samples, begins_s, key=_at_s) - 1)
+        first = self.samples[begins]
         span_s = last.at_s - first.at_s
         if span_s <= 0.0:
             return last.power_w
-        # a counter that is neither frozen nor begun anew
         if first.energy_j is not None and last.energy_j is not None and last.energy_j > first.energy_j:
-            return (last.energy_j - first.energy_j) / (last.at_s - first.stood_s)
+            counted_w = (last.energy_j - first.energy_j) / (last.at_s - first.asked_s)
+            return min(counted_w, self._highest_w(begins))  # the counter is neither frozen nor begun anew
         return (last.drawn_j - first.drawn_j) / span_s
+
+    def _highest_w(self, begins: int) -> float:
+        """The highest draw read since a sample; no bound where none was read, or all are the same: a dead sensor."""
+        reads_w = {sample.read_w for sample in islice(self.samples, begins, None)}
+        told_w = [read_w for read_w in reads_w if read_w is not None]
+        return max(told_w) if len(told_w) == len(reads_w) > 1 else inf
 
 
 def _at_s(sample: Sample) -> float:

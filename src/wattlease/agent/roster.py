@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from math import fsum
 from threading import Event
 
@@ -25,21 +26,29 @@ DRIVER = "driver"
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A card's answer, when it was asked and when it was heard: between the two lies the moment of which it tells."""
+
+    asked_s: float
+    told: CardReading | Glance
+    heard_s: float
+
+
 class Roster:
     """The cards in a stable order: first seen, first; among those found together by their index.
 
     Cards that an earlier life wrote to, and which are missing, count as lost. `blind` until the driver has said once
-    which cards there are. `draws` has each card's newest look or glance, `None` where it did not answer; the last of
-    them was asked for at `asked_s`. One thread at a time; but `standings` may be read meanwhile: it is replaced, never
-    resized. `urgent` cuts a look short after the call that is out.
+    which cards there are. `draws` has each card's newest look or glance, `None` where it did not answer. One thread at
+    a time; but `standings` may be read meanwhile: it is replaced, never resized. `urgent` cuts a look short
+    after the call that is out.
     """
 
     def __init__(
         self, driver: Driver, calls: BoundedCalls, clock: Now, originals: Originals, urgent: Event | None = None
     ) -> None:
         self.standings: dict[str, Standing] = {}
-        self.draws: dict[str, CardReading | Glance | None] = {}
-        self.asked_s = clock()
+        self.draws: dict[str, Heard | None] = {}
         self.trouble: Trouble | None = None
         self.blind = True
         self._driver, self._calls, self._clock, self._originals = driver, calls, clock, originals
@@ -79,12 +88,12 @@ class Roster:
         self.standings[uuid] = standing
 
     def _hear(self, look: Callable[[str], CardReading | Glance | Trouble], uuids: Iterable[str]) -> None:
-        self.asked_s = self._clock()
-        heard = self._calls.each(uuids, look)
+        heard = self._calls.each(uuids, partial(self._timed, look))
         now_s = self._clock()
-        for uuid, told in heard.items():
+        for uuid, answer in heard.items():
+            told = answer if isinstance(answer, Trouble) else answer.told
             old = self.standings[uuid]
-            self.draws[uuid] = None if isinstance(told, Trouble) else told
+            self.draws[uuid] = None if isinstance(answer, Trouble) else answer
             if isinstance(told, Trouble):
                 self.note(uuid, silent(old, told))
             elif isinstance(told, Glance):
@@ -92,6 +101,10 @@ class Roster:
                     self.note(uuid, glanced(old, told, now_s))
             else:
                 self.note(uuid, seen(old, told, now_s))
+
+    def _timed(self, look: Callable[[str], CardReading | Glance | Trouble], uuid: str) -> Heard | Trouble:
+        asked_s, told = self._clock(), look(uuid)
+        return told if isinstance(told, Trouble) else Heard(asked_s, told, self._clock())
 
     def _read_all(self) -> None:
         if not self._urgent.is_set():

@@ -6,10 +6,9 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from math import fsum
 
-from wattlease.agent.cards import CardReading, Glance
 from wattlease.agent.enforce import Overhead
 from wattlease.agent.guard import WINDOWS, Draws, Guard, guarded
-from wattlease.agent.roster import Roster
+from wattlease.agent.roster import Heard, Roster
 from wattlease.agent.standing import Standing
 from wattlease.runtime.lease.clock import Now
 
@@ -35,9 +34,11 @@ class Watch:
         self._draws = {uuid: self._draws.get(uuid) or Draws() for uuid in roster.standings}
         now_s = self._clock()
         for uuid, standing in roster.standings.items():
-            drawn = roster.draws.get(uuid) if standing.answers else None
-            power_w, energy_j = (drawn.power_w, drawn.energy_j) if drawn else (None, None)
-            self._draws[uuid].add(now_s, power_w, energy_j, standing.most_w, roster.asked_s)
+            if (heard := roster.draws.get(uuid)) and standing.answers:
+                told = heard.told
+                self._draws[uuid].add(heard.heard_s, told.power_w, told.energy_j, standing.most_w, heard.asked_s)
+            else:
+                self._draws[uuid].add(now_s, None, None, standing.most_w)
 
     def judge(self, roster: Roster, allowed_w: float, node_w: float | None = None) -> bool:
         """The guard's step; whether it cut. `node_w` is the whole node's draw by a fresh meter, where there is one."""
@@ -71,13 +72,12 @@ class Watch:
         return now_s - max(begins_s, self.guard.cut_s) >= span_s
 
 
-def gives_frac(standings: Iterable[Standing], draws: Mapping[str, CardReading | Glance | None]) -> float:
+def gives_frac(standings: Iterable[Standing], draws: Mapping[str, Heard | None]) -> float:
     """The part of what the cards can give that sits on those which draw near their limits; `draws` are the newest."""
     can_give_w, near_w = 0.0, 0.0
     for standing in standings:
-        drawn = draws.get(standing.card.uuid)
-        if drawn and standing.answers:
+        if (heard := draws.get(standing.card.uuid)) and standing.answers:
             gives_w = max(0.0, standing.most_w - standing.floor_w)
             can_give_w += gives_w
-            near_w += gives_w * ((drawn.power_w or 0.0) > NEAR_FRAC * standing.most_w)
+            near_w += gives_w * ((heard.told.power_w or 0.0) > NEAR_FRAC * standing.most_w)
     return near_w / can_give_w if can_give_w else 0.0
