@@ -20,6 +20,7 @@ from wattlease.runtime.controller.process import first_of, holder, listening, lo
 from wattlease.runtime.controller.settings import ControllerSettings
 from wattlease.runtime.controller.surroundings import speaks_of_surroundings, surroundings_of
 from wattlease.runtime.files import load
+from wattlease.runtime.garbage import collect_rarely
 from wattlease.runtime.lease.clock import steady_s
 from wattlease.runtime.lease.leadership import lead
 from wattlease.runtime.notify import READY, notify
@@ -59,6 +60,7 @@ def run(path: Path) -> None:
     log_plainly()
     logging.getLogger("kopf").setLevel(logging.ERROR)  # what it retries is told by what we make of it
     settings = load(path, OperatorSettings)
+    collect_rarely()
     try:
         asyncio.run(until_told(_operate(settings)))
     except (OSError, ValueError) as error:

@@ -151,6 +151,26 @@ def test_a_window_is_never_shorter_than_it_says_though_samples_are_few() -> None
     assert draws.mean_w(1.0) == pytest.approx((650.0 - 160.0) / 1.05)
 
 
+@given(
+    st.lists(
+        st.tuples(st.floats(0.1, 2.0), st.floats(0.0, 0.5), st.floats(0.0, 0.5), st.floats(0.0, 3.0)),
+        min_size=3,
+        max_size=30,
+    )
+)
+def test_a_busy_host_or_a_late_counter_never_makes_a_draw_look_larger_than_it_is(
+    reads: list[tuple[float, float, float, float]],
+) -> None:
+    """Each read begins some time after the one before, meets the counter later, and is told later still."""
+    draws, at_s, counted_s = Draws(), 0.0, 0.0
+    for i, (idle_s, out_s, back_s, late_s) in enumerate(reads):
+        asked_s, met_s = at_s + idle_s, at_s + idle_s + out_s
+        at_s, counted_s = met_s + back_s, max(counted_s, met_s - late_s)
+        draws.add(at_s, 400.0 + i % 2, 400.0 * counted_s, 700.0, asked_s)
+    for span_s, _ in WINDOWS:
+        assert draws.mean_w(span_s) <= 401.0
+
+
 def test_samples_are_kept_as_long_as_the_longest_window_only() -> None:
     draws = Draws()
     for tick in range(1000):

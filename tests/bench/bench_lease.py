@@ -27,12 +27,12 @@ from typing import Any
 
 from wattlease.core.lease import Answer, Holder, Ledger, Listed, Member, Roster, Target, allowed_w, ask, hear
 from wattlease.runtime import pki
+from wattlease.runtime.garbage import collect_rarely
 from wattlease.runtime.lease.clock import steady_s
 from wattlease.runtime.lease.grantor import Grantor
 from wattlease.runtime.lease.identity_secret import SharedSecret
 from wattlease.runtime.lease.leadership import Term
 from wattlease.runtime.lease.members import Membership
-from wattlease.runtime.lease.memory import collect_rarely
 from wattlease.runtime.lease.report import CardReport, NodeReport, Reply, Share
 from wattlease.runtime.lease.service import LeaseService, serving
 from wattlease.runtime.lease.store import StateFolder

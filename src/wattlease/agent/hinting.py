@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 
 from wattlease.agent.hints import HintFolder
 from wattlease.agent.tenants import Tenants
@@ -45,10 +46,9 @@ class Hinting:
                 await asyncio.to_thread(self._write, (*hints, *(Hint(job=job) for job in sorted(freed))))
             if (jobs := self._tenants.jobs) is not None:
                 await asyncio.to_thread(self._folder.keep, jobs | {hint.job for hint in self._hints})
-            try:
-                await asyncio.wait_for(self._news.wait(), EVERY_S)
-            except TimeoutError:
-                continue
+            with suppress(TimeoutError):
+                async with asyncio.timeout(EVERY_S):
+                    await self._news.wait()
 
     def _write(self, hints: tuple[Hint, ...]) -> None:
         for trouble in self._folder.write(hints, self._tenants.owners):

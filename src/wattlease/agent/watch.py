@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from math import fsum
 
 from wattlease.agent.enforce import Overhead
 from wattlease.agent.guard import WINDOWS, Draws, Guard, guarded
-from wattlease.agent.roster import Roster
+from wattlease.agent.roster import Heard, Roster
 from wattlease.agent.standing import Standing
 from wattlease.runtime.lease.clock import Now
 
@@ -52,7 +52,7 @@ class Watch:
         ]
         cards = roster.standings.values()
         least_w = self._overhead.node_w(fsum(card.floor_w if card.answers else card.most_w for card in cards))
-        self.guard = guarded(self.guard, now_s, means_w, allowed_w, gives_frac(cards), least_w)
+        self.guard = guarded(self.guard, now_s, means_w, allowed_w, gives_frac(cards, roster.draws), least_w)
         return self.guard.cuts > cuts
 
     def _note_allowed(self, now_s: float, allowed_w: float) -> None:
@@ -72,12 +72,12 @@ class Watch:
         return now_s - max(begins_s, self.guard.cut_s) >= span_s
 
 
-def gives_frac(standings: Iterable[Standing]) -> float:
-    """The part of what the cards can give that sits on those which draw near their limits."""
+def gives_frac(standings: Iterable[Standing], draws: Mapping[str, Heard | None]) -> float:
+    """The part of what the cards can give that sits on those which draw near their limits; `draws` are the newest."""
     can_give_w, near_w = 0.0, 0.0
     for standing in standings:
-        if standing.reading and standing.answers:
+        if (heard := draws.get(standing.card.uuid)) and standing.answers:
             gives_w = max(0.0, standing.most_w - standing.floor_w)
             can_give_w += gives_w
-            near_w += gives_w * ((standing.reading.power_w or 0.0) > NEAR_FRAC * standing.most_w)
+            near_w += gives_w * ((heard.told.power_w or 0.0) > NEAR_FRAC * standing.most_w)
     return near_w / can_give_w if can_give_w else 0.0

@@ -61,8 +61,9 @@ class Page:
     async def newer_than(self, sequence: int) -> bool:
         """Wait for a newer document, at most one heartbeat; say whether there is one."""
         try:
-            while self.sequence <= sequence:
-                await asyncio.wait_for(self._news.wait(), HEARTBEAT_S)
+            async with asyncio.timeout(HEARTBEAT_S):
+                while self.sequence <= sequence:
+                    await self._news.wait()
         except TimeoutError:
             return False
         return True

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import click
 
+from wattlease.runtime.garbage import collect_rarely
+
 POLICIES = ("none", "uniform", "nameplate", "wattlease")
 RECORDS = ("auto", "plain", "gz", "none")
 
@@ -37,6 +39,7 @@ def simulate(
     """
     from wattlease.sim import simulating
 
+    collect_rarely()
     read = simulating.scenario_of(scenario, policy, data)
     folder = out or Path("out") / read.name
     first = read.seed if seed is None else seed

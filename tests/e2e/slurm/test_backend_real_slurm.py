@@ -200,17 +200,19 @@ async def test_a_requeued_job_runs_again_and_is_known_to_have(calm: Cluster, bac
 
 
 async def test_a_signal_reaches_the_script_alone_or_all(calm: Cluster, backend: CliBackend) -> None:
-    job = calm.submit("trap 'touch /srv/heard' USR1; while :; do sleep 0.1; done", "--chdir=/srv")
+    script = "trap 'touch /srv/heard' USR1; touch /srv/listens; while :; do sleep 0.1; done"
+    job = calm.submit(script, "--chdir=/srv")
     await job_in(backend, job, State.RUNNING)
-    heard = calm.room.inside("/srv/heard")
-    until_s = time.monotonic() + 30
-    said = None
-    while not heard.exists() and time.monotonic() < until_s:
-        said = await backend.signal(job, "SIGUSR1")  # refused until slurmd has begun the script
-        await asyncio.sleep(0.2)
-    assert said is None
-    assert heard.exists()
+    await _is_there(calm.room.inside("/srv/listens"))  # a signal before the trap would end the script
+    assert await backend.signal(job, "SIGUSR1") is None
+    await _is_there(calm.room.inside("/srv/heard"))
     assert await backend.signal(job, "TERM", batch_only=False) is None
+
+
+async def _is_there(file: Path) -> None:
+    async with asyncio.timeout(30.0):
+        while not file.exists():
+            await asyncio.sleep(0.1)
 
 
 async def test_a_job_is_shrunk_and_nothing_is_left_lying_about(calm: Cluster, backend: CliBackend) -> None:

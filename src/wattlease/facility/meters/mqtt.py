@@ -58,7 +58,8 @@ class Mqtt:
             self._task = asyncio.create_task(self._listen())
         if self._heard is None and self._trouble is None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), self._timeout_s)
+                async with asyncio.timeout(self._timeout_s):
+                    await self._news.wait()
         if self._trouble is not None:
             return self._trouble
         if self._heard is None:

@@ -22,6 +22,7 @@ from wattlease.runtime.controller.settings import ControllerSettings, Listen, Pa
 from wattlease.runtime.controller.surroundings import Surroundings, surroundings_of
 from wattlease.runtime.controller.workload import Workload
 from wattlease.runtime.files import load
+from wattlease.runtime.garbage import collect_rarely
 from wattlease.runtime.lease.clock import steady_s
 from wattlease.runtime.lease.folder_leadership import FolderLeadership
 from wattlease.runtime.lease.identity import Identity
@@ -54,6 +55,7 @@ def hold(path: Path, kind: type[Settings], workload_of: Callable[[Settings], Awa
     log_plainly()
     settings = load(path, kind)
     surroundings = surroundings_of(settings.budgets, Path(settings.state_folder))
+    collect_rarely()
     try:
         asyncio.run(until_told(_run(path, settings, workload_of, surroundings)))
     except (OSError, ValueError) as error:
