@@ -56,7 +56,7 @@ class Agreements:
         if not job.pausable or (
             job.work and job.suspendable and job.work.resumed_by_others
         ):  # nothing pauses it, or someone undid that
-            terms = replace(terms, pausable=False)
+            terms = replace(terms, pausable=False, stoppable=False)
         least = least_replicas(job)
         if least and not terms.steps:
             share = least / len(job.alive)

@@ -61,7 +61,7 @@ class Agreements:
         """Its terms now; a `stubborn` job is not paused."""
         terms = self.of(job).terms
         if stubborn:
-            terms = replace(terms, pausable=False)
+            terms = replace(terms, pausable=False, stoppable=False)
         if least := self.least_nodes(job):
             share = least / job.node_count
             terms = replace(terms, steps=(Step(batch_frac=share, draw_frac=share, speed_frac=share),))

@@ -67,6 +67,18 @@ def test_sheds_the_excess_whenever_the_offers_can(seed: int, shape: Shape) -> No
             assert scope.planned_w <= scope.limit_w * (1 + 1e-9) + 1e-3
 
 
+@given(SEEDS, shapes, st.floats(0.1, 0.9))
+@settings(max_examples=40, deadline=None)
+def test_what_nothing_can_stop_is_never_told_to_stop(seed: int, shape: Shape, limit_frac: float) -> None:
+    """Else its cap would stay at the lowest for as long as the pause is waited for."""
+    snapshot = seen(seed, replace(shape, limit_frac=limit_frac))
+    terms = tuple(replace(t, stoppable=k % 2 == 0) for k, t in enumerate(snapshot.site.terms))
+    snapshot = replace(snapshot, site=replace(snapshot.site, terms=terms))
+    plan, _ = decide(snapshot, FRESH)
+    told = {action.job for action in plan.actions if isinstance(action, Pause)}
+    assert not told & {name for name, t in zip(snapshot.jobs.id, snapshot.jobs.terms, strict=True) if t % 2}
+
+
 @given(SEEDS, shapes)
 @settings(max_examples=40, deadline=None)
 def test_touches_nothing_without_need(seed: int, shape: Shape) -> None:

@@ -21,6 +21,7 @@ class TermsTable:
     worth_per_gpu_h: Floats
     floor_frac: Floats
     pausable: Bools
+    stoppable: Bools
     protected: Bools
     restart_s: Floats
     steps: int
@@ -34,6 +35,7 @@ def terms_table(terms: tuple[Terms, ...]) -> TermsTable:
         worth_per_gpu_h=np.array([t.value_per_gpu_h * t.weight for t in terms], float),
         floor_frac=np.array([1.0 - t.max_slowdown_frac for t in terms], float),
         pausable=np.array([t.pausable for t in terms], bool),
+        stoppable=np.array([t.stoppable for t in terms], bool),
         protected=np.array([t.protected for t in terms], bool),
         restart_s=np.array([t.restart_s for t in terms], float),
         steps=max((len(t.steps) for t in terms), default=0),

@@ -56,8 +56,10 @@ class Variant:
 class Terms:
     """What a job's owner agreed to, from its PowerProfile or its submit line; shared by many jobs.
 
-    `max_slowdown_frac` is the tolerated loss of speed x quality: 0.25 keeps three quarters. `speed_frac` is the
-    owner's own measured curve on `curves.GRID`, or None for the library's. `value_per_gpu_h` is money.
+    `pausable` says that a pause is within the contract, `stoppable` that there is anything which could pause it at all:
+    what nothing can stop is never counted on to stop, whatever the need. `max_slowdown_frac` is the tolerated loss of
+    speed x quality: 0.25 keeps three quarters. `speed_frac` is the owner's own measured curve on `curves.GRID`, or None
+    for the library's. `value_per_gpu_h` is money.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Terms:
     weight: float = 1.0
     max_slowdown_frac: float = 1.0
     pausable: bool = True
+    stoppable: bool = True
     protected: bool = False
     checkpoint_every_s: float = 1800.0
     restart_s: float = 120.0

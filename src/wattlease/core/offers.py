@@ -80,6 +80,7 @@ class View:
     worth_per_h: Floats
     floor_frac: Floats
     pausable: Bools
+    stoppable: Bools
     protected: Bools
     lost_s: Floats
     restart_s: Floats

@@ -124,6 +124,7 @@ def view(
         worth_per_h=_worth_per_h(snapshot, memory, table.worth_per_gpu_h[jobs.terms] * jobs.gpus),
         floor_frac=floor_frac,
         pausable=table.pausable[jobs.terms],
+        stoppable=table.stoppable[jobs.terms],
         protected=table.protected[jobs.terms],
         lost_s=jobs.checkpoint_age_s,
         restart_s=table.restart_s[jobs.terms],

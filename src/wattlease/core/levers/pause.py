@@ -9,7 +9,7 @@ from wattlease.core.offers import Kind, Offers, Tier, View
 
 
 def pause(view: View) -> Offers:
-    """Offer to pause what runs, and to leave paused what is."""
+    """Offer to pause what runs and can be stopped, and to leave paused what is."""
     running, paused = ~view.off, view.state == int(JobState.PAUSED)
     still_w = view.idle_w if view.gone else view.min_cap_w
     watts_w = np.where(running, still_w * view.gpus, 0.0)
@@ -18,5 +18,5 @@ def pause(view: View) -> Offers:
     tier = np.where(view.pausable | paused, int(Tier.CONTRACT), int(Tier.BREACH))
     tier[(view.floor_frac > 0) & running] = Tier.BREACH  # a promised speed is broken by standing still
     tier[view.protected & running] = Tier.PROTECTED
-    cost[~(running | paused)] = np.inf
+    cost[~(running & view.stoppable | paused)] = np.inf
     return Offers((Kind.PAUSE,), (0,), watts_w[None], view.idle_w[None], cost[None], tier[None], 0.0 * watts_w[None])

@@ -36,7 +36,7 @@ def bare_terms(profiles: tuple[PowerProfile, ...]) -> tuple[Terms, ...]:
 
 
 def _throttled(terms: Terms) -> Terms:
-    return replace(terms, pausable=False, steps=(), variants=())
+    return replace(terms, pausable=False, stoppable=False, steps=(), variants=())
 
 
 class BareWork:
