@@ -66,9 +66,9 @@ def test_what_is_allowed_rises_along_the_ramp_and_falls_at_once() -> None:
     for k in range(1, 400):
         tick, memory = after(snapshot, memory, 30.0 + k)
         allowed_w.append(float(tick.aim.allowed_w[0]))
-    rises = np.diff(allowed_w) / np.array(allowed_w[:-1])
+    rises = np.diff(allowed_w) / LIMIT_W
     assert rises[1:].max() <= 0.05 / 60 + 1e-12
-    assert allowed_w[1] - LOW_W <= 0.05 * 31 / 60 * LOW_W + 1e-6  # the first tick comes after a pause of 31 s
+    assert allowed_w[1] - LOW_W <= 0.05 * 31 / 60 * LIMIT_W + 1e-6  # the first tick comes after a pause of 31 s
     assert allowed_w[10] > LOW_W
     assert allowed_w[-1] > 0.95 * LIMIT_W
     again = event(replace(snapshot, now_s=snapshot.now_s + 500), 0.0)

@@ -2,6 +2,9 @@
 
 The first counts what a job will draw once it has done as it was told. The second counts what it may draw until then:
 a job that pauses draws up to its lowest cap until it is gone, and the others make room for that.
+
+Rule: caps stay where they stand unless another split of the watts is worth it; else noise would swap two jobs whose
+watts cost the same, tick after tick.
 """
 
 from __future__ import annotations
@@ -13,10 +16,19 @@ import numpy as np
 from wattlease.core import guards, levers
 from wattlease.core.assign import Assigned, Table, assign, table
 from wattlease.core.memory import Memory
-from wattlease.core.model import Bools, Ints, JobState
-from wattlease.core.offers import Kind, Offers, View
+from wattlease.core.model import Bools, Floats, Ints, JobState
+from wattlease.core.offers import Kind, Offers, Tier, View
 from wattlease.core.pools import candidates
 from wattlease.core.tick import Tick, first_fall_s
+
+STAY_FRAC = 0.05
+"""A watt that a job has given up already counts as so much cheaper than it is, one that it still has as so much dearer:
+draws and curves, and so prices, are known to a few percent. What is chosen costs at most twice this share more than the
+cheapest choice."""
+
+HEADROOM_FRAC = 0.02
+"""Of the room, kept free where it is chosen who runs: draws waver by so much, and who runs at what its contract needs
+has nothing to give."""
 
 LOOK_S = 900.0
 """A job is not started into a limit that falls within this time, unless it will be done by then."""
@@ -32,14 +44,28 @@ def states(tick: Tick, memory: Memory) -> View:
     allowed = same | ~fixed
     if may.any():
         allowed = _not_into_a_cut(tick, offered, allowed, same, memory, may)
-    chosen = assign(_struck(offered, allowed), tick.share, _rank(tick, memory), tick.room_w, lumps=True)
+    room_w = _with_headroom_w(tick, offered, same)
+    chosen = assign(_struck(offered, allowed), tick.share, _rank(tick, memory), room_w, lumps=True)
     column = chosen.column[: offered.jobs]
     return replace(tick.view, kind=offered.kinds[column], size=offered.sizes[column])
+
+
+def _with_headroom_w(tick: Tick, offered: Table, same: Bools) -> Floats:
+    """The room less headroom. Contracts of those who run may use it, so that nobody gives way for it alone; where
+    somebody has to in any case, it is made up with."""
+    points, jobs = offered.points, offered.jobs
+    kept = same & (points.tier[:, :jobs] == int(Tier.CONTRACT)) & np.isfinite(points.cost[:, :jobs])
+    least_w = np.where(kept, points.watts_w[:, :jobs], np.inf).min(axis=0)
+    free_w = tick.room_w - np.where(np.isfinite(least_w), least_w, 0.0) @ tick.share[:jobs]
+    headroom_w = HEADROOM_FRAC * np.maximum(tick.room_w, 0.0)
+    return tick.room_w - np.where(free_w < 0.0, headroom_w, np.minimum(headroom_w, free_w))
 
 
 def caps(tick: Tick, view: View, memory: Memory) -> tuple[Table, Assigned]:
     """The points that keep to the view's states and fit the room."""
     offered = _offered(tick, levers.within(view))
+    if tick.snapshot.now_s != memory.now_s:  # the same snapshot twice is one tick
+        offered = _stayed(offered, view, memory.jobs.cap_w)
     allowed = guards.keeps_state(view, offered.kinds, offered.sizes)
     return offered, assign(_struck(offered, allowed), tick.share, _rank(tick, memory), tick.room_w, lumps=False)
 
@@ -55,6 +81,24 @@ def _offered(tick: Tick, of_jobs: tuple[Offers, ...]) -> Table:
     if not units:
         return table(of_jobs)
     return table(of_jobs, levers.storage(units, tick.stores.more_w, tick.ahead.hours, tick.ahead.energy_per_wh))
+
+
+def _stayed(offered: Table, view: View, cap_w: Floats) -> Table:
+    """The table with the steps of each cap's descent a little cheaper above the cap of the tick before, a little dearer
+    below it; prices that rise on the way down still do."""
+    held = ~view.off & (cap_w < view.alone_w(view.need_w) - 1e-6)
+    if not held.any():
+        return offered
+    points, jobs = offered.points, offered.jobs
+    watts_w, cost, chain = points.watts_w[:, :jobs], points.cost[:, :jobs], points.chain[1:]
+    stands_w = np.where(held, view.stands_w(cap_w), np.inf)
+    with np.errstate(invalid="ignore"):  # points that are not there
+        falls_w, rises = watts_w[:-1] - watts_w[1:], cost[1:] - cost[:-1]
+        given = np.minimum(np.maximum((watts_w[:-1] - stands_w) / np.maximum(falls_w, 1e-9), 0.0), 1.0)
+        more = np.where(chain[:, None] & np.isfinite(rises), STAY_FRAC * (1.0 - 2.0 * given) * np.abs(rises), 0.0)
+    moved = points.cost.copy()
+    moved[1:, :jobs] += np.cumsum(more, axis=0)
+    return replace(offered, points=replace(points, cost=moved))
 
 
 def _not_into_a_cut(tick: Tick, offered: Table, allowed: Bools, same: Bools, memory: Memory, may: Bools) -> Bools:

@@ -31,6 +31,9 @@ SLOW_S = 10.0
 NEW_SHORTAGE_W = 1.0
 """A shortage that grows by no more than this since the tick before is the same one."""
 
+NEW_BREACH_FRAC = 0.02
+"""Caps that take so much more of the room from contracts than the tick before call for another choice of states."""
+
 DEBT_HALF_S = 86_400.0
 
 
@@ -40,7 +43,7 @@ def decide(snapshot: Snapshot, memory: Memory) -> tuple[Plan, Memory]:
     tick, memory = assess(snapshot, memory)
     view = states(tick, memory) if slow else tick.view
     offered, chosen = caps(tick, view, memory)
-    if not slow and _shorter(chosen, memory):  # what can wait for a slow tick does not
+    if not slow and (_shorter(chosen, memory) or _breaks(tick, view, chosen, memory)):  # what can wait does not
         slow, view = True, states(tick, memory)
         offered, chosen = caps(tick, view, memory)
     plan, result = _plan(tick, view, offered, chosen, memory)
@@ -50,6 +53,17 @@ def decide(snapshot: Snapshot, memory: Memory) -> tuple[Plan, Memory]:
 def _shorter(chosen: Assigned, memory: Memory) -> bool:
     """Whether caps lack more than the tick before knew of: a job that was told to pause is short until it has."""
     return bool(np.any(chosen.short_w > memory.scopes.short_w + NEW_SHORTAGE_W))
+
+
+def _breaks(tick: Tick, view: View, chosen: Assigned, memory: Memory) -> bool:
+    """Whether caps newly take from contracts what a pause or a wait could give."""
+    own = (view.kind == int(Kind.RUN)) & (view.size == 0) & ~view.off
+    needs_w = np.minimum(view.floor_w, view.need_w) / view.track_frac
+    promised_w = np.where(own, view.stands_w(needs_w), 0.0)
+    lacks_w = np.maximum(promised_w - chosen.watts_w[: len(own)], 0.0).sum()
+    stood_w = view.stands_w(np.minimum(memory.jobs.cap_w, view.max_cap_w))
+    lacked_w = np.maximum(promised_w - stood_w, 0.0).sum()
+    return bool(lacks_w > lacked_w + NEW_BREACH_FRAC * max(float(tick.room_w[0]), 0.0))
 
 
 def _plan(tick: Tick, view: View, offered: Table, chosen: Assigned, memory: Memory) -> tuple[Plan, Outcome]:

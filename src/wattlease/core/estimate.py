@@ -50,6 +50,10 @@ SETTLED_S = 60.0
 ABOVE_FRAC = 1.08
 """A cap this far above a job's uncapped draw does not touch it."""
 
+SPEED_STD_FRAC = 0.12
+"""By how much a job's speed strays from its curve: its own noise, and bends that no one shape follows. Believed sooner,
+a curve follows each cap that it was learned at, and draws the next one after it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -243,7 +247,7 @@ def _learn(snapshot: Snapshot, jobs: JobsMemory, seen: _Seen, dt_s: float) -> tu
     told = np.where(bitten, snapshot.jobs.speed_frac / sizes[:, 1], np.nan)
     shape, var = jobs.shape, jobs.shape_var
     if not np.isnan(told).all():
-        shape, var = curves.learn(shape, var, prior, np.minimum(own_w / full_w, 1.0), told, 0.03)
+        shape, var = curves.learn(shape, var, prior, np.minimum(own_w / full_w, 1.0), told, SPEED_STD_FRAC)
     speed = curves.shaped(prior, shape) if shape.any() else prior
     # what a cap may lie above the draw that is counted for it
     least_track = 1.0 / (1.0 + site_table(snapshot.site).most_transient_frac)

@@ -100,6 +100,11 @@ class View:
         when it wakes from a lull."""
         return np.minimum(np.maximum(draw_w * NEED_FRAC, self.floor_w * WAKE_FRAC / self.track_frac), self.max_cap_w)
 
+    def stands_w(self, cap_w: Floats) -> Floats:
+        """Watts that count for a whole job that runs under a cap that bites."""
+        counted_w = cap_w if self.counts_limits else cap_w * self.track_frac
+        return counted_w * self.gpus * self.ready_frac
+
     def after_energy(self, harm: Floats, draw_w: Floats) -> Floats:
         """Harm less the energy that is saved against the job's own uncapped draw, at least `floor_cost`."""
         saved = (self.need_w - draw_w) * (self.gpus * self.hours * self.energy_per_wh)

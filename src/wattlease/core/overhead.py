@@ -45,7 +45,7 @@ def learned(
     line = np.array([before.it_mean_w, before.it_var, before.overhead_mean_w, before.overhead_cov])
     behind_w = it_w - storage_w
     for s in range(len(table.parent)):
-        readings = [r for r in snapshot.meters if r.scope == s]
+        readings = [r for r in snapshot.meters if r.scope == s and _of_feed(r, snapshot)]
         window_s = max((r.window_s for r in readings), default=1.0)
         lag_s = max((r.age_s for r in readings), default=0.0) + 0.5 * window_s
         slow_w[s] += blend(dt_s, max(lag_s, 0.5)) * (behind_w[s] - slow_w[s])
@@ -99,6 +99,12 @@ def _begun(it_w: Floats, overhead_w: Floats, storage_w: Floats) -> ScopesMemory:
         late_aim_w=unknown,
         short_w=nothing,
     )
+
+
+def _of_feed(reading: Reading, snapshot: Snapshot) -> bool:
+    """Whether the meter measures what the limit holds for, and not a part of it."""
+    named = snapshot.site.scopes[reading.scope].budget.spec.meters
+    return all(m.measures == "Feed" for m in named if m.name == reading.meter)
 
 
 def _plausible(reading: Reading, snapshot: Snapshot, it_w: float) -> bool:

@@ -25,8 +25,9 @@ class ModelTable:
 class SiteTable:
     """Columns of a site. Beside its cards: `leaf` is the scope of each one's node, `idle_w` what its model draws idle.
 
-    Beside its scopes: `parent`; `overhead_w` as configured, with all below; `metered`; of each band whether it
-    `counts_limits`, its `margin_frac`, `transient_frac` and `window_s` (0: as its meter's).
+    Beside its scopes: `parent`; `overhead_w` as configured, with all below; `metered` where a meter of the feed is
+    named; of each band whether it `counts_limits`, its `margin_frac`, `transient_frac` and `window_s` (0: as its
+    meter's).
     `most_transient_frac` is the largest of all bands.
     """
 
@@ -62,7 +63,7 @@ def site_table(site: Site) -> SiteTable:
         idle_w=model_table(site.models).idle_w[site.gpus.model],
         parent=parent,
         overhead_w=_summed(parent, np.bincount(nodes.scope, nodes.overhead_w, len(parent))),
-        metered=np.array([bool(s.budget.spec.meters) for s in site.scopes], bool),
+        metered=np.array([any(m.measures == "Feed" for m in s.budget.spec.meters) for s in site.scopes], bool),
         counts_limits=np.array([b.counts == "Limits" for b in bands], bool),
         margin_frac=np.array([b.margin_percent / 100.0 for b in bands]),
         transient_frac=np.array([b.transient_percent / 100.0 for b in bands]),

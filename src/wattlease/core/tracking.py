@@ -98,8 +98,9 @@ def _allowed(snapshot: Snapshot, known: Estimate, s: int, limit_w: float, before
         return limit_w
     if not known.meter_fresh[s]:
         return before_w
-    rise_frac = snapshot.site.scopes[s].budget.spec.ramp.release_percent_per_minute / 100.0 * dt_s / 60.0
-    return min(limit_w, before_w * (1.0 + rise_frac))
+    spec = snapshot.site.scopes[s].budget.spec
+    rise_frac = spec.ramp.release_percent_per_minute / 100.0 * dt_s / 60.0
+    return min(limit_w, before_w + rise_frac * spec.limit_watts)
 
 
 def _trim(before: ScopesMemory, known: Estimate, table: SiteTable, allowed_w: Floats, dt_s: float) -> Floats:

@@ -55,7 +55,9 @@ def intents(snapshot: Snapshot, known: Estimate, memory: Memory) -> Intent:
     if not dwelling.any():
         return Intent(dwelling, dwelling, kind, known.size)
     other = (told.meant_kind != kind) | ((told.meant_kind == int(Kind.RUN)) & (told.meant_size != known.size))
-    pending = dwelling & ~np.isnan(told.meant_kind) & other
+    # who was told to wait and was started all the same runs, and who was told to pause and is queued again waits
+    still = np.where(paused | running, int(Kind.PAUSE), int(Kind.WAIT))
+    pending = dwelling & other & ((told.meant_kind == int(Kind.RUN)) | (told.meant_kind == still))
     return Intent(
         dwelling,
         pending,

@@ -54,12 +54,13 @@ def passage_of(site: Site, wiring: Wiring, losses: Losses) -> Passage:
 
 
 def meters_of(site: Site) -> tuple[tuple[int, Meter], ...]:
-    """Every scope's meters; a root without any has one named `<scope>-feed`."""
-    named = [(i, m) for i, s in enumerate(site.scopes) for m in s.budget.spec.meters]
+    """Every scope's meters of its feed; a root without any has one named `<scope>-feed`."""
+    named = [(i, m) for i, s in enumerate(site.scopes) for m in s.budget.spec.meters if m.measures == "Feed"]
+    metered = {i for i, _ in named}
     usual = [
         (i, Meter(name=f"{s.id[:58]}-feed", kind="Virtual", window_seconds=USUAL_WINDOW_S, delay_seconds=USUAL_DELAY_S))
         for i, s in enumerate(site.scopes)
-        if s.parent == NONE and not s.budget.spec.meters
+        if s.parent == NONE and i not in metered
     ]
     return (*named, *usual)
 

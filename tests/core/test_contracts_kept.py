@@ -1,0 +1,118 @@
+"""No contract is broken for what is no need: an order that came too late, a limit that fell between two slow ticks, or
+a job that began in watts which the others waver by."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from wattlease.core import levers
+from wattlease.core.actions import Pause, Release
+from wattlease.core.choose import HEADROOM_FRAC
+from wattlease.core.decide import decide
+from wattlease.core.memory import FRESH, Memory
+from wattlease.core.model import NONE, JobState, Snapshot, Terms
+from wattlease.core.offers import Kind, Tier
+from wattlease.core.tick import assess
+from wattlease.sim import instances
+from wattlease.sim.instances import H100, Shape
+
+STRICT = Terms("strict", max_slowdown_frac=0.25, pausable=False)
+LOOSE = Terms("loose", max_slowdown_frac=1.0, value_per_gpu_h=0.5)
+FLOOR = 1.0 - STRICT.max_slowdown_frac
+WANTS_W = 600.0
+COUNTS = pytest.mark.parametrize("counts", ["Limits", "Draw"])
+
+
+def site(strict: int, loose: int, limit_frac: float, counts: str, waiting: int = 0) -> Snapshot:
+    """Jobs of eight cards each that want 600 W a card: strict ones first, then loose ones, then a strict queue."""
+    shape = Shape(running=strict + loose, waiting=waiting, sizes=(8,), limit_frac=limit_frac, counts=counts)
+    seen = instances.snapshot(np.random.default_rng(7), shape)
+    of = np.where((np.arange(strict + loose + waiting) >= strict) & (seen.jobs.state == JobState.RUNNING), 1, 0)
+    jobs = replace(seen.jobs, terms=of, owner=("one",) * len(of))
+    power_w = np.where(seen.gpus.job == NONE, H100.idle_w, WANTS_W)
+    gpus = replace(seen.gpus, power_w=power_w)
+    return replace(seen, site=replace(seen.site, terms=(STRICT, LOOSE)), jobs=jobs, gpus=gpus)
+
+
+def settled(snapshot: Snapshot, ticks: int = 4) -> tuple[Snapshot, Memory]:
+    """The same a few ticks later, each job under its cap."""
+    memory = FRESH
+    for _ in range(ticks):
+        plan, memory = decide(snapshot, memory)
+        snapshot = instances.obeyed(snapshot, np.full(len(snapshot.gpus.job), WANTS_W), plan.cap_w, 1.0)
+    return snapshot, memory
+
+
+@COUNTS
+def test_a_job_that_was_told_to_wait_and_runs_all_the_same_is_held_back_like_the_others(counts: str) -> None:
+    """A scheduler may start a job in the moment in which its release is taken back."""
+    snapshot, memory = settled(site(4, 0, 0.85, counts))
+    told = np.arange(4) == 0
+    jobs = replace(
+        memory.jobs,
+        changed_s=np.where(told, snapshot.now_s - 1.0, -np.inf),
+        meant_kind=np.where(told, float(Kind.WAIT), np.nan),
+        meant_size=np.where(told, 0.0, np.nan),
+    )
+    plan, _ = decide(snapshot, replace(memory, jobs=jobs))
+    assert plan.cap_w.max() - plan.cap_w.min() < 0.2 * H100.rated_w
+    assert plan.speed_frac.min() > FLOOR - 1e-6
+
+
+@COUNTS
+@pytest.mark.parametrize(("state", "meant"), [(JobState.HELD, Kind.PAUSE), (JobState.RUNNING, Kind.WAIT)])
+def test_an_order_that_no_longer_fits_the_state_is_not_under_way(counts: str, state: JobState, meant: Kind) -> None:
+    snapshot, memory = settled(site(4, 0, 0.85, counts))
+    states = np.where(np.arange(4) == 0, int(state), snapshot.jobs.state)
+    snapshot = replace(snapshot, jobs=replace(snapshot.jobs, state=states))
+    jobs = replace(memory.jobs, changed_s=np.full(4, snapshot.now_s), meant_kind=np.full(4, float(meant)))
+    tick, _ = assess(snapshot, replace(memory, jobs=replace(jobs, meant_size=np.zeros(4))))
+    assert not tick.intent.pending[0]
+
+
+@COUNTS
+def test_a_limit_that_falls_between_two_slow_ticks_pauses_at_once_where_caps_would_break_contracts(
+    counts: str,
+) -> None:
+    snapshot, memory = settled(site(4, 4, 1.1, counts))
+    assert snapshot.now_s - memory.slow_s < 9.0
+    full_w = snapshot.site.scopes[0].budget.spec.limit_watts
+    plan, memory = decide(instances.limited(snapshot, full_w / 1.1 * 0.68), memory)  # caps could do it, by a breach
+    paused = {a.job for a in plan.actions if isinstance(a, Pause)}
+    assert paused
+    assert not paused & set(snapshot.jobs.id[:4])
+
+
+@COUNTS
+def test_a_job_that_is_to_pause_is_at_its_least_cap_while_it_is_still_there(counts: str) -> None:
+    snapshot, memory = settled(site(4, 4, 1.1, counts))
+    full_w = snapshot.site.scopes[0].budget.spec.limit_watts
+    low = instances.limited(snapshot, full_w / 1.1 * 0.6)
+    plan, memory = decide(low, memory)
+    paused = [low.jobs.id.index(a.job) for a in plan.actions if isinstance(a, Pause)]
+    assert np.all(plan.cap_w[paused] == H100.min_cap_w)
+    later = instances.obeyed(low, np.full(len(low.gpus.job), WANTS_W), plan.cap_w, 1.0)
+    plan, _ = decide(later, memory)
+    assert np.all(plan.cap_w[paused] == H100.min_cap_w)
+
+
+@given(st.floats(0.88, 1.04), st.sampled_from(["Limits", "Draw"]))
+@example(0.94, "Limits")
+@example(0.96, "Draw")
+@settings(max_examples=25, deadline=None)
+def test_who_begins_leaves_headroom_above_what_contracts_need(limit_frac: float, counts: str) -> None:
+    snapshot = site(6, 0, limit_frac, counts, waiting=3)
+    plan, _ = decide(snapshot, FRESH)
+    begins = [snapshot.jobs.id.index(a.job) for a in plan.actions if isinstance(a, Release)]
+    tick, _ = assess(snapshot, FRESH)
+    caps = levers.throttle(tick.view)
+    within = (caps.tier == int(Tier.CONTRACT)) & np.isfinite(caps.cost)
+    least_w = np.where(within, caps.watts_w, np.inf).min(axis=0)
+    runs = ~tick.view.off
+    runs[begins] = True
+    assert not begins or least_w[runs].sum() <= tick.room_w[0] * (1.0 - HEADROOM_FRAC) + 1e-3
