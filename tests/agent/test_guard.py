@@ -168,7 +168,7 @@ def test_a_busy_host_or_a_late_counter_never_makes_a_draw_look_larger_than_it_is
         at_s, counted_s = met_s + back_s, max(counted_s, met_s - late_s)
         draws.add(at_s, 400.0 + i % 2, 400.0 * counted_s, 700.0, asked_s)
     for span_s, _ in WINDOWS:
-        assert draws.mean_w(span_s) <= 401.0
+        assert draws.mean_w(span_s) <= 401.0 * (1 + 1e-9)
 
 
 def test_samples_are_kept_as_long_as_the_longest_window_only() -> None:

@@ -19,6 +19,7 @@ from wattlease.core.memory import Memory
 from wattlease.core.model import Floats, Snapshot
 from wattlease.core.offers import Kind, View
 from wattlease.core.outcome import Outcome, changes, gpu_caps, outcome, relaxed, spare, storage_actions
+from wattlease.core.set_back import set_back
 from wattlease.core.sites import roll_up, site_table
 from wattlease.core.standing import scope_plans
 from wattlease.core.storing import to_scopes
@@ -39,6 +40,7 @@ DEBT_HALF_S = 86_400.0
 
 def decide(snapshot: Snapshot, memory: Memory) -> tuple[Plan, Memory]:
     """Decide one tick; `memory` is what the tick before returned, `FRESH` for the first."""
+    memory = set_back(memory, snapshot.now_s)
     slow = not snapshot.now_s - memory.slow_s < SLOW_S - 1e-6
     tick, memory = assess(snapshot, memory)
     view = states(tick, memory) if slow else tick.view

@@ -46,7 +46,19 @@ def test_the_part_that_nobody_holds_is_no_job(site: Site) -> None:
 
 
 def test_work_that_nobody_named_is_over_at_once_where_jobs_are_told_and_after_a_lull_where_not(site: Site) -> None:
-    work = BareWork(())
+    now_s = [0.0]
+    work = BareWork((), lambda: now_s[0])
     assert names(work, site, 0.0, card(BUSY_W), card(BUSY_W)) == ["work on gpu-0001"] * 2
+    now_s[0] = 1.0
     assert names(work, site, 1.0, card(IDLE_W), card(IDLE_W, "(idle)")) == ["work on gpu-0001", ""]
+    now_s[0] = 61.0
     assert names(work, site, 61.0, card(IDLE_W), card(IDLE_W, "(idle)")) == ["", ""]
+
+
+def test_a_wall_clock_that_leaps_makes_no_work_older_or_younger(site: Site) -> None:
+    steady = [1000.0]
+    work, cards = BareWork((), lambda: steady[0]), [card(BUSY_W, "7"), card(BUSY_W, "7")]
+    for unix_s in (1.7e9, 1.7e9 + 86_400, 1.6e9):
+        steady[0] += 10.0
+        jobs, _ = work.jobs(site, list(cards), np.array([BUSY_W, BUSY_W]), unix_s)
+        assert unix_s - jobs.since_s[0] == pytest.approx(steady[0] - 1010.0, abs=1e-3)

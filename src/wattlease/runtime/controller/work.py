@@ -18,6 +18,7 @@ from wattlease.core.memory import Memory
 from wattlease.core.model import NONE, Floats, Ints, Jobs, JobState, Site, Snapshot, Terms
 from wattlease.core.terms import terms_of
 from wattlease.runtime.controller.workload import Ask
+from wattlease.runtime.lease.clock import Now, steady_s
 from wattlease.runtime.lease.report import CardReport
 
 BUSY_FRAC = 0.15
@@ -45,7 +46,8 @@ class BareWork:
     asks: Mapping[str, Ask] = {}
     asleep: frozenset[str] = frozenset()
 
-    def __init__(self, profiles: tuple[PowerProfile, ...]) -> None:
+    def __init__(self, profiles: tuple[PowerProfile, ...], clock: Now = steady_s) -> None:
+        self._clock = clock  # a wall clock may leap, and nobody has worked any longer for that
         self._since_s: dict[str, float] = {}
         self._busy_s: dict[int, float] = {}
         self.agree(profiles)
@@ -70,30 +72,32 @@ class BareWork:
 
     def jobs(self, site: Site, cards: list[CardReport | None], power_w: Floats, now_s: float) -> tuple[Jobs, Ints]:
         """The jobs, by name, and each card's place among them; `cards` and `power_w` stand beside `Site.gpus`."""
-        names = [self._name(site, g, card, float(power_w[g]), now_s) for g, card in enumerate(cards)]
+        steady_s = self._clock()
+        names = [self._name(site, g, card, float(power_w[g]), steady_s) for g, card in enumerate(cards)]
         ids = sorted({name for name in names if name})
         place = {name: j for j, name in enumerate(ids)}
         job = np.array([place[name] if name else NONE for name in names], np.int64)
-        self._since_s = {name: self._since_s.get(name, now_s) for name in ids}
-        return self._columns(site, ids, job), job
+        self._since_s = {name: self._since_s.get(name, steady_s) for name in ids}
+        return self._columns(site, ids, job, now_s - steady_s), job
 
-    def _name(self, site: Site, g: int, card: CardReport | None, power_w: float, now_s: float) -> str:
+    def _name(self, site: Site, g: int, card: CardReport | None, power_w: float, steady_s: float) -> str:
         """The job of the largest share of a card, else its node's work where it draws more than an idle card."""
         shares = [share for share in card.shares if not share.job.startswith(NOBODYS)] if card else []
         if shares:
             return max(shares, key=lambda share: (share.share_frac, share.job)).job
         model = site.models[int(site.gpus.model[g])]
         if power_w > model.idle_w + BUSY_FRAC * (model.rated_w - model.idle_w):
-            self._busy_s[g] = now_s
+            self._busy_s[g] = steady_s
         elif card and card.shares:  # it idles, and whoever knows jobs says that nobody holds it
             self._busy_s.pop(g, None)
-        busy = now_s - self._busy_s.get(g, -np.inf) < LULL_S
+        busy = steady_s - self._busy_s.get(g, -np.inf) < LULL_S
         return f"work on {site.nodes.id[int(site.gpus.node[g])]}" if busy else ""
 
-    def _columns(self, site: Site, ids: list[str], job: Ints) -> Jobs:
+    def _columns(self, site: Site, ids: list[str], job: Ints, unix_s: float) -> Jobs:
+        """Their rows; `unix_s` is what the wall clock is ahead of the steady one."""
         count = len(ids)
         first = np.array([int(np.argmax(job == j)) for j in range(count)], np.int64)
-        since_s = np.array([self._since_s[name] for name in ids])
+        since_s = np.array([self._since_s[name] for name in ids]) + unix_s
         unknown = np.full(count, np.nan)
         return Jobs(
             id=tuple(ids),
