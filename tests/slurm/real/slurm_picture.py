@@ -50,4 +50,4 @@ def _steps(limits: Iterable[tuple[float, float]], end_s: float) -> tuple[list[fl
 def _jobs(looks: Iterable[Look]) -> dict[str, list[int]]:
     working = [sum(job.computes for job in look.jobs) for look in looks]
     stopped = [sum(not job.computes for job in look.jobs) for look in looks]
-    return {"jobs at work": working, "jobs suspended": stopped}
+    return {"jobs at work": working, "jobs at rest on theirs": stopped}
