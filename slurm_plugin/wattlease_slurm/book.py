@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from threading import Lock
@@ -65,6 +65,8 @@ class Book:
         self._path = path
         self._deeds: dict[str, Deeds] = {}
         self._touched_s: dict[str, float] = {}
+        self._met: dict[str, tuple[int, int]] = {}
+        """Of each job that runs, its restarts and the licences that it began with, as far as we saw."""
         self._saved, self._saving = b"", Lock()
         self._said = Said(log)
 
@@ -102,9 +104,18 @@ class Book:
         seen = {job.id: job for job in queue.jobs}
         self._deeds = {name: deeds for name, deeds in self._deeds.items() if name in seen}
         self._touched_s = {name: at_s for name, at_s in self._touched_s.items() if name in seen}
-        for name, deeds in self._deeds.items():
+        changed = self._changed_by_others(seen, licence)
+        for name in self._deeds.keys() | changed:
             if name not in under_way and self._touched_s.get(name, 0.0) < queue.read_s:
-                self._deeds[name] = _compared(deeds, seen[name], licence)
+                deeds = _compared(self.of(name), seen[name], licence)
+                self._deeds[name] = replace(deeds, others_licences=True) if name in changed else deeds
+
+    def _changed_by_others(self, seen: Mapping[str, SlurmJob], licence: str) -> frozenset[str]:
+        """Running jobs that we never gave licences, and that have others than they began with."""
+        began = {name: met for name, met in self._met.items() if name in seen and met[0] == seen[name].restarts}
+        has = {name: job.licences.get(licence, 0) for name, job in seen.items() if job.state == State.RUNNING}
+        self._met = {name: (seen[name].restarts, watts) for name, watts in has.items()} | began
+        return frozenset(n for n, watts in has.items() if self.of(n).licences is None and self._met[n][1] != watts)
 
     def save(self) -> bool:
         """Put the book on disk if it has changed; say whether it is there. Blocks."""

@@ -256,11 +256,15 @@ class Hands:
     async def _license(self, job: str, watts: int) -> bool:
         if job in self.under_way:
             return True
-        trouble = await self._backend.set_licences(job, {self._licence: watts})
-        if trouble is None:
-            self._book.write(job, licences=watts)
-        elif trouble.why in FINAL:  # one of several licences, `a|b`: Slurm lets nobody change how many
-            self._book.write(job, others_licences=True)
+        self.under_way.add(job)  # a look at the queue between the two takes nobody's word for another's
+        try:
+            trouble = await self._backend.set_licences(job, {self._licence: watts})
+            if trouble is None:
+                self._book.write(job, licences=watts)
+            elif trouble.why in FINAL:  # one of several licences, `a|b`: Slurm lets nobody change how many
+                self._book.write(job, others_licences=True)
+        finally:
+            self.under_way.discard(job)
         return trouble is None or trouble.why in FINAL
 
     async def _comment(self) -> None:

@@ -88,6 +88,20 @@ def test_licences_that_a_person_changed_stay_a_persons(book: Book) -> None:
     assert book.of("71").others_licences
 
 
+def test_licences_that_a_person_changed_before_we_ever_did_are_a_persons_too(book: Book) -> None:
+    seen(book, replace(JOB, state=State.PENDING, licences={"power": 1000}))
+    seen(book, JOB)
+    assert not book.of("71").others_licences
+    seen(book, replace(JOB, licences={"power": 333}))
+    assert book.of("71").others_licences
+
+
+def test_licences_of_another_run_are_no_persons_word(book: Book) -> None:
+    seen(book, JOB)
+    seen(book, replace(JOB, restarts=1, licences={"power": 900}))
+    assert not book.of("71").others_licences
+
+
 def test_a_requeued_job_begins_anew(book: Book) -> None:
     book.write("71", licences=900, others_licences=True, batch_frac=0.5, saved_s=1.0)
     seen(book, replace(JOB, restarts=1))
