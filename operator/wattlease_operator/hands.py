@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
-from contextlib import suppress
 
 from wattlease.runtime.lease.clock import Now, steady_s
 from wattlease.runtime.lease.said import Said
+from wattlease.runtime.waiting import set_within
 from wattlease_operator.api import Api, Trouble, Why
 from wattlease_operator.ordering import Order
 from wattlease_operator.writes import Apply, Disown, Steps, Write, disowning
@@ -61,9 +61,7 @@ class Hands:
                 self._news.clear()
                 if self._now() - self._given_s <= LAST_S:
                     self._begin(tasks)
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(IDLE_S):  # wait_for may lose a cancellation that comes with the news
-                        await self._news.wait()
+                await set_within(self._news, IDLE_S)
 
     def _begin(self, tasks: asyncio.TaskGroup) -> None:
         """Start what is not under way and was not tried just now, as far as there are hands."""

@@ -22,6 +22,7 @@ from kubernetes.aio.client import Configuration
 
 from wattlease.runtime.lease.clock import steady_s
 from wattlease.runtime.lease.said import Said
+from wattlease.runtime.waiting import set_within
 from wattlease_operator.api import CHUNK, Api, Trouble, Why
 from wattlease_operator.cache import Cache, Resource
 from wattlease_operator.connection import login
@@ -136,7 +137,7 @@ class Watching:
 
     async def _relist(self) -> None:
         while True:
-            await _set_within(self._stale, AGAIN_S)
+            await set_within(self._stale, AGAIN_S)
             if self._stale.is_set():
                 await asyncio.sleep(QUIET_S)
             self._stale.clear()
@@ -192,7 +193,7 @@ class _Kopf:
 
     async def wait(self, span_s: float) -> None:
         """Until it ends, and a little longer; or for so long."""
-        if await _set_within(self._ended, span_s):
+        if await set_within(self._ended, span_s):
             await asyncio.sleep(AGAIN_S)
 
     async def end(self) -> None:
@@ -259,12 +260,3 @@ def _settings(fields: Mapping[Resource, str]) -> kopf.OperatorSettings:
     for resource, selector in fields.items():
         settings.watching.field_selectors[resource.group, resource.version, resource.plural] = selector
     return settings
-
-
-async def _set_within(event: asyncio.Event, span_s: float) -> bool:
-    try:
-        async with asyncio.timeout(span_s):
-            await event.wait()
-    except TimeoutError:
-        return False
-    return True

@@ -10,13 +10,13 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TypeAlias
 
 from wattlease.runtime.lease.clock import Now, steady_s
 from wattlease.runtime.lease.said import Said
+from wattlease.runtime.waiting import set_within
 from wattlease_slurm.agreement import Agreement
 from wattlease_slurm.ahead import Coming, differs
 from wattlease_slurm.backend import Backend
@@ -119,9 +119,7 @@ class Hands:
                     self._begin(tasks)
                     await (self._free() if self._orders.frees else self._make_room())
                     await self._comment()
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(IDLE_S):  # wait_for may lose a cancellation that comes with the news
-                        await self._news.wait()
+                await set_within(self._news, IDLE_S)
 
     def _begin(self, tasks: asyncio.TaskGroup) -> None:
         """Start what is not under way and was not tried just now."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 
 from wattlease.agent.hints import HintFolder
 from wattlease.agent.tenants import Tenants
 from wattlease.runtime.lease.report import Hint
 from wattlease.runtime.lease.said import Said
+from wattlease.runtime.waiting import set_within
 
 EVERY_S = 2.0
 
@@ -46,9 +46,7 @@ class Hinting:
                 await asyncio.to_thread(self._write, (*hints, *(Hint(job=job) for job in sorted(freed))))
             if (jobs := self._tenants.jobs) is not None:
                 await asyncio.to_thread(self._folder.keep, jobs | {hint.job for hint in self._hints})
-            with suppress(TimeoutError):
-                async with asyncio.timeout(EVERY_S):
-                    await self._news.wait()
+            await set_within(self._news, EVERY_S)
 
     def _write(self, hints: tuple[Hint, ...]) -> None:
         for trouble in self._folder.write(hints, self._tenants.owners):

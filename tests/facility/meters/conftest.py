@@ -23,6 +23,8 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from wattlease.core.api import PowerBudget
 
+sys.path.insert(0, str(Path(__file__).parent))  # how one meter is asked stands in a module beside the tests
+
 BASE = 40000
 
 

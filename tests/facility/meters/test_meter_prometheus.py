@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shutil
 import socket
-import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -14,9 +13,6 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-
-sys.path.insert(0, str(Path(__file__).parent))  # how one meter is asked stands in a module beside the tests
-
 from one_meter import read
 
 from wattlease.core.api import Meter

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # how one meter is asked stands in a module beside the tests
-
 from one_meter import read
 
 from wattlease.core.api import Meter

@@ -12,10 +12,9 @@ from typing import Any
 import aiomqtt
 import pytest
 from aiohttp import web
+from one_meter import read
 
 from wattlease.core.api import Meter
-from wattlease.facility.meters.drivers import driver_of, look
-from wattlease.facility.meters.modbus_line import Lines
 from wattlease.facility.meters.reading import Measured, Trouble
 from wattlease.runtime import pki
 
@@ -38,15 +37,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def pair(site: Path) -> tuple[Path, Path]:
     [certificate] = (site / "ours").rglob("device.crt")
     return certificate, certificate.with_suffix(".key")
-
-
-async def read(meter: Meter) -> Measured | Trouble:
-    driver = driver_of(meter, Lines())
-    assert driver is not None
-    try:
-        return await look(meter, driver)
-    finally:
-        await driver.close()
 
 
 async def test_a_redfish_device_is_believed_only_if_our_authority_vouches_for_it(site: Path) -> None:

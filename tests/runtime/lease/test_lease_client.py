@@ -86,14 +86,20 @@ async def test_a_grant_that_cannot_be_renewed_runs_out_by_itself(tmp_path: Path,
             assert "does not lead" in client.trouble
 
 
-async def test_the_next_address_is_asked_where_one_does_not_answer_or_does_not_lead(
-    hall: Any, hall_of: Any, tmp_path: Path, node_of: Any
-) -> None:
+async def beside_an_idle_one(hall: Any, hall_of: Any, tmp_path: Path, node_of: Any) -> Any:
+    """Let the hall lead and lend to n1; another, which does not lead, is what comes back."""
     (tmp_path / "other").mkdir()
-    idle, node = hall_of(tmp_path / "other"), node_of("n1")
+    idle = hall_of(tmp_path / "other")
     await hall.lead()
     hall.plan(n1=2000.0)
     await node_of("n2").settle(hall.grantor)
+    return idle
+
+
+async def test_the_next_address_is_asked_where_one_does_not_answer_or_does_not_lead(
+    hall: Any, hall_of: Any, tmp_path: Path, node_of: Any
+) -> None:
+    idle, node = await beside_an_idle_one(hall, hall_of, tmp_path, node_of), node_of("n1")
     async with (
         hall.serving() as (_, address),
         idle.serving() as (_, idle_address),
@@ -132,11 +138,7 @@ async def one_door(*addresses: str) -> AsyncIterator[tuple[str, list[str]]]:
 async def test_behind_one_address_that_several_share_it_finds_the_one_that_leads_and_stays_with_it(
     hall: Any, hall_of: Any, tmp_path: Path, node_of: Any
 ) -> None:
-    (tmp_path / "other").mkdir()
-    idle, node = hall_of(tmp_path / "other"), node_of("n1")
-    await hall.lead()
-    hall.plan(n1=2000.0)
-    await node_of("n2").settle(hall.grantor)
+    idle, node = await beside_an_idle_one(hall, hall_of, tmp_path, node_of), node_of("n1")
     async with (
         hall.serving() as (_, address),
         idle.serving() as (_, idle_address),

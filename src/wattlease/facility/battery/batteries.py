@@ -27,6 +27,7 @@ from wattlease.facility.battery.words import Battery
 from wattlease.runtime.lease.clock import Now, steady_s
 from wattlease.runtime.lease.said import Said
 from wattlease.runtime.site import scopes_of, storages_of
+from wattlease.runtime.waiting import set_within
 
 FEED_STALE_S = 5.0
 """A feed that was not told for longer is not known."""
@@ -222,9 +223,7 @@ class Batteries:
             turns = tended.is_on_its_way(self._clock(), self._patience)
             pace_s = ON_ITS_WAY_S if turns else float(tended.pcs.heartbeat_seconds)
             rest_s = pace_s - (self._clock() - began_s)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(max(rest_s, 0.0)):
-                    await tended.wake.wait()
+            await set_within(tended.wake, max(rest_s, 0.0))
 
     def _say(self, name: str, tended: Tended) -> None:
         why = why_not(tended.belief, self._clock(), self._patience)

@@ -20,6 +20,7 @@ from wattlease.core.api_grid_events import GridEvents
 from wattlease.facility.events.book import Book
 from wattlease.facility.events.openadr_words import Words, event_of
 from wattlease.runtime.lease.said import Said
+from wattlease.runtime.waiting import set_within
 
 FIRST_RETRY_S = 5.0
 LONGEST_RETRY_S = 300.0
@@ -147,10 +148,7 @@ class Ven:
         patience_s = max(LEAST_SILENCE_S, SILENT_POLLS * poll_s)
         while not self._lost.is_set():
             self._heard.clear()
-            try:
-                async with asyncio.timeout(patience_s):
-                    await self._heard.wait()
-            except TimeoutError:
+            if not await set_within(self._heard, patience_s):
                 self._in_trouble(f"{self._adr.vtn_url}: not heard for {patience_s:.0f} s; its events hold on")
                 return
 

@@ -19,6 +19,7 @@ from wattlease.facility.meters.reading import Measured, Trouble
 from wattlease.facility.meters.secret_files import account
 from wattlease.facility.meters.web import number
 from wattlease.runtime.lease.clock import Now, steady_s
+from wattlease.runtime.waiting import set_within
 
 AGAIN_S, AGAIN_MAX_S = 1.0, 30.0
 """How soon a lost broker is tried again: twice as long each time."""
@@ -57,9 +58,7 @@ class Mqtt:
         if self._task is None:
             self._task = asyncio.create_task(self._listen())
         if self._heard is None and self._trouble is None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._timeout_s):
-                    await self._news.wait()
+            await set_within(self._news, self._timeout_s)
         if self._trouble is not None:
             return self._trouble
         if self._heard is None:
