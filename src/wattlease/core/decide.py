@@ -16,7 +16,7 @@ from wattlease.core.assign import Assigned, Table
 from wattlease.core.choose import caps, states
 from wattlease.core.explain import Facts, sentence, tightest
 from wattlease.core.memory import Memory
-from wattlease.core.model import Floats, Snapshot
+from wattlease.core.model import Floats, JobState, Snapshot
 from wattlease.core.offers import Kind, View
 from wattlease.core.outcome import Outcome, changes, gpu_caps, outcome, relaxed, spare, storage_actions
 from wattlease.core.set_back import set_back
@@ -27,7 +27,8 @@ from wattlease.core.tick import Tick, assess
 from wattlease.core.tracking import of_it
 
 SLOW_S = 10.0
-"""Caps and batteries move every tick; what changes a job's state at most this often, unless caps do not suffice."""
+"""Caps and batteries move every tick; what changes a job's state at most this often, unless caps do not suffice, or
+work comes while watts are plenty."""
 
 NEW_SHORTAGE_W = 1.0
 """A shortage that grows by no more than this since the tick before is the same one."""
@@ -42,14 +43,29 @@ def decide(snapshot: Snapshot, memory: Memory) -> tuple[Plan, Memory]:
     """Decide one tick; `memory` is what the tick before returned, `FRESH` for the first."""
     memory = set_back(memory, snapshot.now_s)
     slow = not snapshot.now_s - memory.slow_s < SLOW_S - 1e-6
+    came = _came(snapshot, memory)
     tick, memory = assess(snapshot, memory)
     view = states(tick, memory) if slow else tick.view
     offered, chosen = caps(tick, view, memory)
-    if not slow and (_shorter(chosen, memory) or _breaks(tick, view, chosen, memory)):  # what can wait does not
+    if not slow and (_shorter(chosen, memory) or _breaks(tick, view, chosen, memory) or (came and _plenty(chosen))):
         slow, view = True, states(tick, memory)
         offered, chosen = caps(tick, view, memory)
     plan, result = _plan(tick, view, offered, chosen, memory)
     return plan, _remember(tick, memory, plan, result, chosen, slow)
+
+
+def _came(snapshot: Snapshot, memory: Memory) -> bool:
+    """Whether a job waits that the tick before did not know."""
+    jobs = snapshot.jobs
+    if jobs.id == memory.jobs.id:
+        return False
+    held = np.flatnonzero(jobs.state == int(JobState.HELD))
+    return not {jobs.id[j] for j in held}.issubset(memory.jobs.id)
+
+
+def _plenty(chosen: Assigned) -> bool:
+    """Whether all have all they want: then who comes takes nothing from anybody by not waiting."""
+    return not (chosen.binds.any() or chosen.short_w.any())
 
 
 def _shorter(chosen: Assigned, memory: Memory) -> bool:
