@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from wattlease_operator.bodies import check_of, pod_of, queue_workload_of, scaler_of, work_of
-from wattlease_operator.cache import Body, Cache, Resource
+from wattlease_operator.cache import Body, Cache, Ref, Resource
 from wattlease_operator.kinds import (
     CHECKS,
     HPAS,
@@ -150,6 +150,16 @@ class Gathering:
     def checks(self) -> tuple[AdmissionCheck, ...]:
         """Our AdmissionChecks."""
         return tuple(check for check in self._checks().values() if check.ours)
+
+    @property
+    def asking(self) -> frozenset[Ref]:
+        """Kueue's workloads that wait for our word and for nothing before it."""
+        ours = self._ours()
+        return frozenset(
+            w.ref
+            for w in self._queue().values()
+            if w.reserved and any(c.name in ours and c.state == "Pending" for c in w.checks)
+        )
 
     @property
     def strangers(self) -> tuple[KubeJob, ...]:

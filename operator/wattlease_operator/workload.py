@@ -19,7 +19,7 @@ from wattlease_operator.agreements import Agreements
 from wattlease_operator.api import Api
 from wattlease_operator.bodies import node_of
 from wattlease_operator.book import Book, State
-from wattlease_operator.cache import Cache
+from wattlease_operator.cache import Cache, Ref
 from wattlease_operator.columns import Columns, state_of
 from wattlease_operator.gathering import Gathering, KubeJob
 from wattlease_operator.hands import Hands
@@ -48,6 +48,9 @@ STALE_S = 60.0
 SAVE_S = 5.0
 """Between two looks whether the book has changed."""
 
+LOOK_S = 0.2
+"""Between two looks whether a workload of Kueue newly waits for our word."""
+
 NODES_S = 30.0
 """Between two rounds of telling nodes' grants."""
 
@@ -59,6 +62,7 @@ class KubeWorkload:
         self, cluster: str, cache: Cache, api: Api, state: State, cards: Cards = CARDS, now: Now = steady_s
     ) -> None:
         """`state` keeps the book beyond this process; `book.ConfigMapState` is one."""
+        self.came = asyncio.Event()
         self._cluster, self._cache, self._now = cluster, cache, now
         self._gathering = Gathering(cache, cards)
         self._nodes = Parsed(cache, NODES, node_of)
@@ -173,6 +177,16 @@ class KubeWorkload:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._hands.run())
             tasks.create_task(self._keep_book())
+            tasks.create_task(self._hear_of_work())
+
+    async def _hear_of_work(self) -> None:
+        known: frozenset[Ref] = frozenset()
+        while True:
+            asking = self._gathering.asking
+            if asking - known:
+                self.came.set()
+            known = asking
+            await asyncio.sleep(LOOK_S)
 
     async def _keep_book(self) -> None:
         while True:

@@ -44,6 +44,7 @@ class SlurmWorkload:
     """The jobs of one Slurm cluster."""
 
     def __init__(self, settings: SlurmSettings, backend: Backend) -> None:
+        self.came = asyncio.Event()  # never set: the queue is read about as often as the loop ticks
         self._settings, self._backend = settings, backend
         slurm = settings.slurm
         self._book = Book(Path(settings.state_folder) / "slurm.json")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,14 @@ sys.path.insert(0, str(Path(__file__).parent / "bodies"))  # bodies are shared w
 
 from api_door import until
 from kube_bench import OURS, RUNS, Shelf, bench, service
-from kube_bodies import RESOURCES, hpa, job, node, pod
+from kube_bodies import RESOURCES, check, hpa, job, node, pod, workload
 
 from wattlease.core.actions import Downsize, Hold, Pause, Release, Restore, Resume
 from wattlease.core.api import PowerProfile
 from wattlease.core.model import JobState
 from wattlease_operator.cache import Cache
 from wattlease_operator.ordering import RAISE_S
-from wattlease_operator.workload import STALE_S, KubeWorkload
+from wattlease_operator.workload import LOOK_S, STALE_S, KubeWorkload
 
 
 async def test_a_job_is_paused_by_its_switch_and_its_pods_are_told_before() -> None:
@@ -43,6 +44,21 @@ async def test_a_gated_pod_is_held_and_let_go() -> None:
         assert at.states() == {"pod/ml/p": JobState.HELD}
         assert await at.quiet(Hold("pod/ml/p"))
         assert (await at.asked("p", Release("pod/ml/p")))[-1] == {"op": "remove", "path": "/spec/schedulingGates/0"}
+
+
+async def test_a_workload_of_kueue_that_waits_for_our_word_calls_for_a_tick_once() -> None:
+    async with bench(jobs=[job("a", suspend=True)], admissionchecks=[check()]) as at:
+        assert not at.work.came.is_set()
+        at.put("workloads", workload("w", ("Job", "a"), reserved=False))
+        await asyncio.sleep(2 * LOOK_S)
+        assert not at.work.came.is_set()
+        at.put("workloads", workload("w", ("Job", "a")))
+        await until(at.work.came.is_set)
+        assert at.states() == {"ml/a": JobState.HELD}
+        at.work.came.clear()
+        at.put("workloads", workload("w", ("Job", "a"), annotations={"any": "thing"}))
+        await asyncio.sleep(2 * LOOK_S)
+        assert not at.work.came.is_set()
 
 
 async def test_while_the_api_server_is_silent_nothing_is_changed_and_jobs_stand_as_they_were_seen() -> None:

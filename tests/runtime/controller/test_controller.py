@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from wattlease.core.actions import Plan
 from wattlease.core.decide import decide
 from wattlease.core.memory import Memory
 from wattlease.core.model import Snapshot
-from wattlease.runtime.controller.controller import Controller
+from wattlease.runtime.controller.controller import EARLY_S, Controller
 from wattlease.runtime.controller.settings import ControllerSettings
 from wattlease.runtime.controller.work import BareWork
 from wattlease.runtime.lease.store import StateFolder
@@ -208,6 +209,31 @@ async def test_in_shadow_no_node_falls_when_its_leader_dies_and_in_earnest_each_
         await until(lambda: one.fallback_w == two.fallback_w == 760.0)
         control.grantor.step_down()
         await until(lambda: max(one.in_force_w, two.in_force_w) <= 760.0)
+
+
+async def test_work_that_comes_is_decided_on_before_the_next_tick_is_due(tmp_path: Path) -> None:
+    control = controlled(tmp_path, settings(tmp_path, tickSeconds=20))
+    async with leading(control, *pair()):
+        await until(lambda: control.newest is not None)
+        await asyncio.sleep(2 * EARLY_S)
+        before = control.newest
+        await asyncio.sleep(2 * EARLY_S)
+        assert control.newest is before
+        control.workload.came.set()
+        await until(lambda: control.newest is not before, 5.0)
+
+
+async def test_however_much_work_comes_ticks_keep_their_distance(tmp_path: Path) -> None:
+    control = controlled(tmp_path, settings(tmp_path))
+    begun_s: list[float] = []
+    async with leading(control, *pair()):
+        for _ in range(200):
+            control.workload.came.set()
+            if control.newest and control.newest.snapshot.now_s not in begun_s[-1:]:
+                begun_s.append(control.newest.snapshot.now_s)
+            await asyncio.sleep(0.01)
+    assert len(begun_s) > 2
+    assert min(later - sooner for sooner, later in pairwise(begun_s)) > 0.9 * EARLY_S
 
 
 async def test_a_service_manager_hears_that_it_decides(

@@ -34,9 +34,13 @@ from wattlease.runtime.notify import ALIVE, notify
 from wattlease.runtime.record import Recorder
 from wattlease.runtime.showing import Showing
 from wattlease.runtime.site import membership_of, shadows
+from wattlease.runtime.waiting import set_within
 from wattlease.runtime.web import Page
 
 log = logging.getLogger(__name__)
+
+EARLY_S = 0.25
+"""Two ticks are never closer, however much work comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +136,13 @@ class Controller:
             if leads:
                 await self._tick()
             notify(ALIVE)
-            await asyncio.sleep(max(self.settings.tick_seconds - (self._now() - begun_s), 0.0))
+            await self._rest(begun_s)
+
+    async def _rest(self, begun_s: float) -> None:
+        """Until the next tick is due, or work has come that none has seen."""
+        await asyncio.sleep(max(EARLY_S - (self._now() - begun_s), 0.0))
+        await set_within(self.workload.came, max(self.settings.tick_seconds - (self._now() - begun_s), 0.0))
+        self.workload.came.clear()
 
     async def _tick(self) -> None:
         ledger = self.grantor.ledger

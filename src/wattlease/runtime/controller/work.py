@@ -47,6 +47,7 @@ class BareWork:
     asleep: frozenset[str] = frozenset()
 
     def __init__(self, profiles: tuple[PowerProfile, ...], clock: Now = steady_s) -> None:
+        self.came = asyncio.Event()  # never set: the cards' agents tell what works
         self._clock = clock  # a wall clock may leap, and nobody has worked any longer for that
         self._since_s: dict[str, float] = {}
         self._busy_s: dict[int, float] = {}

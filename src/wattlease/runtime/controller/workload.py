@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -31,6 +32,9 @@ NOTHING_ASKED = Ask()
 
 class Workload(Protocol):
     """The jobs of a site. Whoever leads asks for `jobs` each tick and calls `act` or `let_go`; none of them waits."""
+
+    came: asyncio.Event
+    """Set when work waits that no tick has seen: the next tick then comes early."""
 
     @property
     def terms(self) -> tuple[Terms, ...]:
