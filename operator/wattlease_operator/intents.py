@@ -97,6 +97,7 @@ class Intents:
         self.asks = {name: self._ask(jobs[name]) for name, state in states.items() if state == JobState.RUNNING}
 
     def _ask(self, job: KubeJob) -> Ask:
-        """What its hint says; nodes know it by a pod's name."""
+        """What its hint says; a node knows the pods that it runs."""
         deeds, pause = self._book.of(job.id), self.wanted.get(job.id) == JobState.PAUSED
-        return Ask(job.placed[0].job, deeds.batch_frac, deeds.variant, checkpoint=pause, pause=pause)
+        parts = tuple((pod.node, pod.job) for pod in job.placed)
+        return Ask("", parts, deeds.batch_frac, deeds.variant, checkpoint=pause, pause=pause)

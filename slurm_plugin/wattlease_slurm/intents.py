@@ -80,4 +80,4 @@ class Intents:
     def _ask(self, job: SlurmJob) -> Ask:
         """What its hint says; a node knows it by Slurm's number."""
         deeds, pause = self._book.of(job.id), job.id in self.paused
-        return Ask(str(job.number), deeds.batch_frac, deeds.variant, checkpoint=pause, pause=pause)
+        return Ask(str(job.number), (), deeds.batch_frac, deeds.variant, checkpoint=pause, pause=pause)

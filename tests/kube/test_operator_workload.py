@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from kube_bodies import RESOURCES, check, hpa, job, node, pod, workload
 from wattlease.core.actions import Downsize, Hold, Pause, Release, Restore, Resume
 from wattlease.core.api import PowerProfile
 from wattlease.core.model import JobState
+from wattlease.runtime.controller.act import hints
 from wattlease_operator.cache import Cache
 from wattlease_operator.ordering import RAISE_S
 from wattlease_operator.workload import LOOK_S, STALE_S, KubeWorkload
@@ -28,7 +30,7 @@ async def test_a_job_is_paused_by_its_switch_and_its_pods_are_told_before() -> N
         written = await at.asked("a", Pause("ml/a"))
         assert written["spec"] == {"suspend": True}
         ask = at.work.asks["ml/a"]
-        assert (ask.name, ask.checkpoint, ask.pause) == ("ml/a-1", True, True)
+        assert (ask.parts, ask.checkpoint, ask.pause) == ((("n1", "ml/a-1"),), True, True)
         at.put("jobs", job("a", suspend=True, annotations=written["metadata"]["annotations"]))
         assert at.states() == {"ml/a": JobState.RUNNING}  # its pod is still there
         at.cache.drop(RESOURCES["pods"], pod("a-1"))
@@ -37,6 +39,21 @@ async def test_a_job_is_paused_by_its_switch_and_its_pods_are_told_before() -> N
         resumed = await at.asked("a", Resume("ml/a"))
         assert "spec" not in resumed
         assert "annotations" not in resumed["metadata"]
+
+
+async def test_every_pod_of_a_job_is_told_by_the_name_that_its_own_node_knows() -> None:
+    pods = [
+        pod(f"a-{i}", 2, owner=("Job", "a"), node=on, phase="Running") for i, on in ((1, "n1"), (2, "n2"), (3, "n2"))
+    ]
+    async with bench(jobs=[job("a", 2, pods=3)], pods=pods) as at:
+        snapshot, plan, after = at.tick()
+        at.work.act(snapshot, replace(plan, actions=(Pause("ml/a"),)), after)
+        told = hints(snapshot, plan, at.work.asks)
+        assert {name: [hint.job for hint in found] for name, found in told.items()} == {
+            "n1": ["ml/a-1"],
+            "n2": ["ml/a-2", "ml/a-3"],
+        }
+        assert all(hint.checkpoint and hint.pause for found in told.values() for hint in found)
 
 
 async def test_a_gated_pod_is_held_and_let_go() -> None:

@@ -99,14 +99,20 @@ def hints(snapshot: Snapshot, plan: Plan, asks: Mapping[str, Ask]) -> dict[str, 
     """By node, what the jobs on it are told: how fast they may go, what else is asked of them, and why."""
     site, jobs = snapshot.site, snapshot.jobs
     root = plan.scopes[0]
+    of = [asks.get(name, NOTHING_ASKED) for name in jobs.id]
     told = [
-        _hint(name, float(plan.speed_frac[j]), asks.get(name, NOTHING_ASKED), _why(float(plan.cap_w[j]), root.text))
+        _hint(name, float(plan.speed_frac[j]), of[j], _why(float(plan.cap_w[j]), root.text))
         for j, name in enumerate(jobs.id)
     ]
     on = sorted({(int(n), int(j)) for n, j in zip(site.gpus.node, snapshot.gpus.job, strict=True) if j != NONE})
     found: dict[str, list[Hint]] = {name: [] for name in site.nodes.id}
     for n, j in on:
-        found[site.nodes.id[n]].append(told[j])
+        if not of[j].parts:
+            found[site.nodes.id[n]].append(told[j])
+    for hint, ask in zip(told, of, strict=True):
+        for node, name in ask.parts:
+            if node in found:
+                found[node].append(hint.model_copy(update={"job": name}))
     return {name: tuple(of_node) for name, of_node in found.items()}
 
 

@@ -21,6 +21,9 @@ class Ask:
     name: str = ""
     """By which its nodes know it; empty: by its id."""
 
+    parts: tuple[tuple[str, str], ...] = ()
+    """Where each node knows only its own parts of it, as of many pods: node and name of each."""
+
     batch_frac: float = 1.0
     variant: str = ""
     checkpoint: bool = False
