@@ -9,13 +9,22 @@ from typing import Any
 import pytest
 from kube_kwok import kwok
 from kube_plane import ControlPlane, KubectlError
-from kube_site import BUDGET, Site
+from kube_site import API, BUDGET, Site
 from kube_tokens import NAMESPACE
+from kube_webhook import slow_webhook
 
 NODES = ("gpu-1", "gpu-2")
 LIMIT_W = 12_000.0
 TTL_S = 10.0
 """A grant lasts as long."""
+
+BUDGETS = f"{API}/powerbudgets"
+SLOWED = (
+    {"apiGroups": ["wattlease.io"], "apiVersions": ["*"], "resources": ["*/status"]},
+    {"apiGroups": [""], "apiVersions": ["*"], "resources": ["nodes", "nodes/status", "configmaps", "pods"]},
+    {"apiGroups": ["events.k8s.io"], "apiVersions": ["*"], "resources": ["events"]},
+)
+"""All that the operator writes of other objects than the Lease by which it leads."""
 
 EVENING = {"name": "evening", "days": ["Mon"], "start": "17:00", "end": "20:00", "limitWatts": 9000}
 
@@ -150,6 +159,43 @@ def test_while_the_api_server_stands_still_the_limit_holds_and_nothing_falls_ove
     site.limit(LIMIT_W - 1000.0)
     site.until(lambda: site.status().get("limitWatts") == LIMIT_W - 1000.0, "an edit is followed again", 40.0)
     site.limit(LIMIT_W)
+
+
+def test_watches_whose_history_is_gone_are_begun_anew(site: Site) -> None:
+    """An API server that was killed has no history: who asks to watch on from before is answered 410 Gone."""
+    plane, before = site.plane, site.plane.read(BUDGETS)["metadata"]["resourceVersion"]
+    site.limit(LIMIT_W - 500.0)
+    plane.programs["kube-apiserver"].kill()
+    plane.start("kube-apiserver")
+    plane.until(plane.ready, "the API server is back")
+    site.limit(LIMIT_W - 1000.0)
+    told = plane.kubectl("get", "--raw", f"{BUDGETS}?watch=1&timeoutSeconds=2&resourceVersion={before}")
+    assert '"code":410' in told
+    site.until(lambda: site.status().get("limitWatts") == LIMIT_W - 1000.0, "an edit is followed again", 60.0)
+    assert site.hardware.allowed_w() <= LIMIT_W
+    site.limit(LIMIT_W)
+
+
+def test_while_a_webhook_holds_every_write_of_ours_for_eight_seconds_a_lower_limit_is_kept_in_time(site: Site) -> None:
+    site.until(lambda: site.status().get("limitWatts") == LIMIT_W, "the limit is as it was", 60.0)
+    before = lease(site)
+    with slow_webhook(site.plane, 8.0, SLOWED) as slow:
+        time.sleep(10.0)  # API servers hear of a webhook within seconds
+        site.limit(8000.0)
+        site.until(lambda: site.hardware.allowed_w() <= 8000.0, "cards' limits fit under the lower limit", TTL_S + 5.0)
+        site.until(lambda: site.status().get("limitWatts") == 8000, "the status tells of it", 60.0)
+        assert "powerbudgets/status" in slow.asked
+    assert lease(site) == before
+    site.limit(LIMIT_W)
+
+
+def test_in_shadow_mode_nothing_is_held_and_the_status_says_what_would_be(site: Site) -> None:
+    patch(site, '{"mode": "Shadow"}')
+    until_condition(site, "Shadow", ("True", "Shadow"))
+    site.until(lambda: site.hardware.allowed_w() > LIMIT_W, "every card may draw what it can")
+    patch(site, '{"mode": "Enforce"}')
+    until_condition(site, "Shadow", ("False", "Enforce"))
+    site.until(lambda: site.hardware.allowed_w() <= LIMIT_W, "the limit holds again", TTL_S + 5.0)
 
 
 def test_while_the_definition_is_gone_the_limit_holds_and_afterwards_it_is_followed_again(site: Site) -> None:
