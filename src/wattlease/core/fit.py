@@ -70,7 +70,7 @@ def fit(points: Points, rank: Ints, limit_w: float, lumps: bool = True, start: I
     """
     tiers = int(points.tier.max(initial=0)) + 1
     start = cheapest(points) if start is None else start
-    column, watts_w, cost = _tiers(_Rows(points, rank, np.arange(len(rank))), start, limit_w, lumps, tiers)
+    column, watts_w, cost = _tiers(Rows(points, rank, np.arange(len(rank))), start, limit_w, lumps, tiers)
     return Choice(column, watts_w, cost, max(0.0, float(watts_w.sum()) - limit_w))
 
 
@@ -92,7 +92,7 @@ def _first(found: Bools) -> Ints:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rows:
+class Rows:
     """The rows to fit, with the rank by which ties are broken."""
 
     points: Points
@@ -103,12 +103,12 @@ class _Rows:
         """Each row's value in its column."""
         return table[column, self.index]
 
-    def only(self, rows: Ints) -> _Rows:
+    def only(self, rows: Ints) -> Rows:
         """The same of these rows alone."""
-        return _Rows(self.points.only(rows), self.rank[rows], np.arange(len(rows)))
+        return Rows(self.points.only(rows), self.rank[rows], np.arange(len(rows)))
 
 
-def _tiers(of: _Rows, start: Ints, limit_w: float, lumps: bool, tiers: int) -> tuple[Ints, Floats, Floats]:
+def _tiers(of: Rows, start: Ints, limit_w: float, lumps: bool, tiers: int) -> tuple[Ints, Floats, Floats]:
     """Use up tier after tier, until the sum fits: columns, and the watts and cost after blending.
 
     What the last tier frees beyond need goes back first to the rows that it touched, then (below STRICT_TIER) to the
@@ -127,7 +127,7 @@ def _tiers(of: _Rows, start: Ints, limit_w: float, lumps: bool, tiers: int) -> t
 
 
 def _with_rest(
-    of: _Rows, start: Ints, column: Ints, moved: Bools, limit_w: float, lumps: bool, tier: int
+    of: Rows, start: Ints, column: Ints, moved: Bools, limit_w: float, lumps: bool, tier: int
 ) -> tuple[Ints, Floats, Floats]:
     column, watts_w, cost = _polish(of, column, limit_w, moved, tier)
     rest = np.flatnonzero(~moved)
@@ -138,14 +138,14 @@ def _with_rest(
     return column, watts_w, cost
 
 
-def _fit_tier(of: _Rows, usable: Bools, start: Ints, limit_w: float, lumps: bool) -> Ints:
+def _fit_tier(of: Rows, usable: Bools, start: Ints, limit_w: float, lumps: bool) -> Ints:
     if _sum(of, start) <= limit_w + EPS_W:
         return start
     root = _relax(of, usable, start, limit_w)
     return _branch(of, root, limit_w) if lumps else root.column
 
 
-def _sum(of: _Rows, column: Ints) -> float:
+def _sum(of: Rows, column: Ints) -> float:
     return float(of.at(of.points.watts_w, column).sum())
 
 
@@ -164,16 +164,16 @@ class _Relaxed:
     to: int
 
 
-def _relax(of: _Rows, usable: Bools, start: Ints, limit_w: float) -> _Relaxed:
+def _relax(of: Rows, usable: Bools, start: Ints, limit_w: float) -> _Relaxed:
     """Go down the hulls, cheapest step first, until the sum fits."""
     excess_w = _sum(of, start) - limit_w
     cost = float(of.at(of.points.cost, start).sum())
     if excess_w <= EPS_W:
         return _Relaxed(usable, start, start, cost, NONE, NONE)
-    least = _least(of, usable, start)
+    least = least_points(of, usable, start)
     if _sum(of, least) > limit_w + EPS_W:
         return _Relaxed(usable, start, least, np.inf, NONE, NONE)
-    row, to, freed_w, price, turn = _steps(of, usable, start)
+    row, to, freed_w, price, turn = down_steps(of, usable, start)
     taken = _until(price, freed_w, excess_w, turn, of.rank[row])
     freed_so_far_w = np.cumsum(freed_w[taken])
     last = min(int(np.searchsorted(freed_so_far_w, excess_w - EPS_W)), len(taken) - 1)
@@ -185,7 +185,7 @@ def _relax(of: _Rows, usable: Bools, start: Ints, limit_w: float) -> _Relaxed:
     return _Relaxed(usable, start, column, bound, int(row[taken[-1]]), int(to[taken[-1]]))
 
 
-def _least(of: _Rows, usable: Bools, start: Ints) -> Ints:
+def least_points(of: Rows, usable: Bools, start: Ints) -> Ints:
     """Each row's point of the fewest watts, the cheaper of two; its start where no usable point is lower."""
     watts_w = np.where(usable, of.points.watts_w, np.inf)
     least_w = watts_w.min(axis=0)
@@ -218,7 +218,7 @@ def _until(price: Floats, watts_w: Floats, enough_w: float, *ties: Ints) -> Ints
     return open_to if below == -np.inf else np.concatenate((np.flatnonzero(price <= below), open_to))
 
 
-def _branch(of: _Rows, root: _Relaxed, limit_w: float) -> Ints:
+def _branch(of: Rows, root: _Relaxed, limit_w: float) -> Ints:
     """Branch on the step that the relaxation takes only in part, until the gap to the bound is not worth closing."""
     best, cost = root.column, _whole(of, root, limit_w)
     spare = float(of.at(of.points.cost, root.start).sum())
@@ -253,7 +253,7 @@ def _forced(node: _Relaxed) -> tuple[Bools, Ints]:
     return node.usable, start
 
 
-def _whole(of: _Rows, solved: _Relaxed, limit_w: float) -> float:
+def _whole(of: Rows, solved: _Relaxed, limit_w: float) -> float:
     """Cost of the columns with what is left given back; infinite where they do not fit."""
     if not np.isfinite(solved.bound):
         return np.inf
@@ -264,12 +264,12 @@ Steps = tuple[Ints, Ints, Floats, Floats, Ints]
 """Rows, the points they step to, watts freed, the price of a watt, and which step of the row's descent it is."""
 
 
-def _steps(of: _Rows, usable: Bools, start: Ints) -> Steps:
+def down_steps(of: Rows, usable: Bools, start: Ints) -> Steps:
     """Every row's steps down its lower convex hull."""
     return _chain_steps(of, usable, start) or _hull_steps(of, usable, start)
 
 
-def _chain_steps(of: _Rows, usable: Bools, start: Ints) -> Steps | None:
+def _chain_steps(of: Rows, usable: Bools, start: Ints) -> Steps | None:
     """The hull where all that is left are caps whose prices rise on the way down: then each level is a step."""
     watts_w, cost = of.points.watts_w, of.points.cost
     below = usable & (watts_w < of.at(watts_w, start) - EPS_W)
@@ -291,7 +291,7 @@ def _chain_steps(of: _Rows, usable: Bools, start: Ints) -> Steps | None:
     return flat - to * len(start), to + 1, freed_w.ravel()[flat], price.ravel()[flat], to
 
 
-def _hull_steps(of: _Rows, usable: Bools, start: Ints) -> Steps:
+def _hull_steps(of: Rows, usable: Bools, start: Ints) -> Steps:
     """The hull in general: from each point on to the one that frees watts at the lowest price."""
     live = of.index
     watts_w, cost = of.points.watts_w, np.where(usable, of.points.cost, np.inf)
@@ -315,7 +315,7 @@ def _hull_steps(of: _Rows, usable: Bools, start: Ints) -> Steps:
 
 
 def _polish(
-    of: _Rows, column: Ints, limit_w: float, may: Bools | None = None, tier: int = 0
+    of: Rows, column: Ints, limit_w: float, may: Bools | None = None, tier: int = 0
 ) -> tuple[Ints, Floats, Floats]:
     """Give what is left under the limit to those rows that `may` and pay most: columns, watts and cost.
 

@@ -7,7 +7,7 @@ and a line in `SOURCES`; since the lowest wins, none of them can raise what anot
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wattlease.core.limits_memory import WARM_FRAC, ScopeMemory
 from wattlease.core.model import Scope, Window
@@ -140,7 +140,16 @@ def demand_charge(place: Place) -> Limit | None:
     return Limit(place.index, "demandCharge", limit_w, text, start_s, end_s)
 
 
-SOURCES: tuple[Source, ...] = (static, redundancy, breaker, event, thermal, schedule, demand_charge)
+def share(place: Place) -> Limit | None:
+    """What a facility leases to a cluster now; it is renewed or falls at any time, so no end of it is known."""
+    found = _lowest_line(place, "share")
+    if found is None:
+        return None
+    name = next(x.window.name for x in place.lines if x.window.source == "share")
+    return replace(found, text=f"{place.scope.id}'s share of {power(found.limit_w)}, {name}", until_s=None)
+
+
+SOURCES: tuple[Source, ...] = (static, share, redundancy, breaker, event, thermal, schedule, demand_charge)
 """Of two sources that set the same limit the earlier binds."""
 
 
