@@ -131,14 +131,17 @@ class Operator:
         workload = KubeWorkload(config.cluster, self._cache, self._api, book, cards)
         workload.agree(settings.profiles)
         surroundings = surroundings_of(settings.budgets, state)
-        learned = ClusterFile(self._aside, namespace, "wattlease-learned")
-        control = Controller(settings, self._state, workload, surroundings, recorder_of(settings), steady_s, learned)
+        recorder = recorder_of(settings)
+        control = Controller(settings, self._state, workload, surroundings, recorder, steady_s, self._kept)
         lease = Ref(LEASES, namespace, "wattlease-operator")
         leadership = KubeLeadership(self._aside, self._state, lease, holder(), steady_s, config.leadership_seconds)
         where = config.listen
         async with listening(control, where.host, where.port, config.page, *callers(where, self._api)):
             leading = lead(control.grantor, leadership, steady_s)
             await first_of(leading, control.run(), self._follow(control), self._report(control))
+
+    def _kept(self, name: str) -> ClusterFile:
+        return ClusterFile(self._aside, self._settings.namespace, f"wattlease-{name}")
 
     async def _follow(self, control: Controller) -> None:
         """Hold to what the objects come to; returns when this life cannot."""

@@ -10,6 +10,7 @@ from wattlease.core.api_base import Name, Part, SomeSeconds, Watts, mistake
 from wattlease.core.gpu_models import GPU_MODELS, gpu_model
 from wattlease.core.lease import TTL_S
 from wattlease.runtime.controller.settings import Page, Path, Port
+from wattlease.runtime.controller.share_settings import ShareSettings
 from wattlease.runtime.lease.leadership import LEADERSHIP_TTL_S
 from wattlease.runtime.site_words import Card, Overhead
 
@@ -109,6 +110,9 @@ class OperatorSettings(Part):
 
     listen: Listen
     """Where agents ask."""
+
+    share: ShareSettings | None = None
+    """The facility that leases this cluster its watts; absent: the root budget is all there is."""
 
     page: Page = Page()
     """The live page, health and metrics."""

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from wattlease.core.api import PowerBudget, PowerProfile, TreeMistake, tree_mistakes
 from wattlease.runtime.controller.settings import ControllerSettings
 from wattlease.runtime.controller.settings import Listen as ControllerListen
+from wattlease.runtime.site_words import Group
 from wattlease.runtime.zones import zone
 from wattlease_operator.cache import Body, Key, key_of
 from wattlease_operator.nodes import Refusal, groups_of
@@ -68,19 +69,33 @@ def site_of_cluster(
     if not groups:
         told = f"no node with {settings.gpu_resource} stands under '{tree[0].name}' yet"
         return ClusterSite(None, told, tuple(refusals), now)
-    site = ControllerSettings(
+    try:
+        site = _settings(settings, tree, groups, [profiles_good[key] for key in sorted(profiles_good)])
+    except ValidationError as error:
+        return ClusterSite(None, _first(error), tuple(refusals), now)
+    return ClusterSite(site, "", tuple(refusals), now)
+
+
+def _settings(
+    settings: OperatorSettings,
+    budgets: Sequence[PowerBudget],
+    groups: tuple[Group, ...],
+    profiles: Sequence[PowerProfile],
+) -> ControllerSettings:
+    """ValidationError where they do not fit together, such as a battery where the facility has the batteries."""
+    return ControllerSettings(
         name=settings.cluster,
         groups=groups,
-        budgets=tuple(tree),
-        profiles=tuple(profiles_good[key] for key in sorted(profiles_good)),
+        budgets=tuple(budgets),
+        profiles=tuple(profiles),
         listen=NO_LISTENER,
+        share=settings.share,
         page=settings.page,
         state_folder=settings.state_folder,
         record_folder=settings.record_folder,
         tick_seconds=settings.tick_seconds,
         grant_seconds=settings.grant_seconds,
     )
-    return ClusterSite(site, "", tuple(refusals), now)
 
 
 def _parsed(

@@ -186,3 +186,27 @@ def test_whatever_is_written_what_is_taken_up_fits_together(steps: list[dict[str
         assert {b.name for b in s.budgets} <= set(step), "what was deleted is gone"
         unlike = {b.name for b in s.budgets if b.spec.limit_watts != step[b.name].get("limitWatts")}
         assert unlike <= {r.name for r in site.refusals}, "what is not as it was written is told"
+
+
+SHARE = {
+    "cluster": "hall",
+    "grantors": ["https://facility:8943"],
+    "authority": "ca.crt",
+    "certificate": "hall.crt",
+    "key": "hall.key",
+}
+
+
+def test_an_operator_holds_a_share_as_any_controller_does() -> None:
+    site = site_of_cluster(told(share=SHARE), [node("a")], [budget("hall")], [])
+    assert site.settings is not None
+    assert site.settings.share is not None
+    assert site.settings.share.grantors == ("https://facility:8943",)
+
+
+def test_a_battery_that_the_facility_has_is_refused_and_waited_for() -> None:
+    pack = {"name": "pack", "capacityWattHours": 1000, "maxChargeWatts": 1000, "maxDischargeWatts": 1000}
+    site = site_of_cluster(told(share=SHARE), [node("a")], [budget("hall", storage=[pack])], [])
+    assert site.settings is None
+    assert "stands behind the facility's meter" in site.waits
+    assert site_of_cluster(told(share=SHARE), [node("a")], [budget("hall")], [], site.good).settings is not None

@@ -9,18 +9,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wattlease.core.actions import Plan
 from wattlease.core.decide import decide
-from wattlease.core.lease import Refused
+from wattlease.core.frontier import frontier
+from wattlease.core.lease import Refused, Target
+from wattlease.core.leased import risen
 from wattlease.core.memory import FRESH, Memory, ScopesMemory
 from wattlease.core.model import Site, Snapshot
 from wattlease.runtime.controller.act import NodeWatts, hints, supply_w, targets, unlimited
-from wattlease.runtime.controller.lasting import Kept, Lasting
+from wattlease.runtime.controller.lasting import KeptOf, Lasting, files_in
 from wattlease.runtime.controller.observe import Observer
 from wattlease.runtime.controller.settings import ControllerSettings
+from wattlease.runtime.controller.share import share_of
 from wattlease.runtime.controller.surroundings import Surroundings
 from wattlease.runtime.controller.workload import Workload
 from wattlease.runtime.job_accounts import JobAccounts
@@ -64,12 +68,13 @@ class Controller:
         surroundings: Surroundings | None = None,
         recorder: Recorder | None = None,
         now: Now = steady_s,
-        learned: Kept | None = None,
+        kept_of: KeptOf | None = None,
     ) -> None:
         self.workload, self.surroundings = workload, surroundings
         self._recorder, self._now = recorder, now
         self._said = Said(log)
-        self._lasting = Lasting(learned or Path(settings.state_folder) / "learned.json")
+        kept_of = kept_of or files_in(Path(settings.state_folder))
+        self._lasting = Lasting(kept_of("learned"))
         self._accounts = JobAccounts(Path(settings.state_folder) / "jobs.jsonl")
         self._book = JobBook(self._accounts)
         self.page = Page(self._book)
@@ -77,6 +82,8 @@ class Controller:
         self._coming: tuple[ControllerSettings, Observer] | None = None
         self._showing, self._memory = Showing(), FRESH
         self.grantor = Grantor(terms_of(settings, self._observer.site), membership_of(self._observer.site), store, now)
+        self.share = share_of(settings, kept_of("share"), self.grantor, self._hold_to_share)
+        self._supply_w = 0.0
         self._asleep: frozenset[str] = frozenset()
         self.newest: Tick | None = None
         self.missing_w = 0.0
@@ -86,7 +93,7 @@ class Controller:
         self._node_watts = NodeWatts(settings.groups)
 
     def change(self, settings: ControllerSettings) -> None:
-        """Hold to other budgets and nodes from the next tick on; the length of grants changes at a restart.
+        """Hold to other budgets and nodes from the next tick on; grants' length and the share change at a restart.
 
         BudgetError where they do not fit together; then the old ones hold.
         """
@@ -122,6 +129,8 @@ class Controller:
             tasks.create_task(self.workload.run())
             if self.surroundings:
                 tasks.create_task(self.surroundings.run())
+            if self.share:
+                tasks.create_task(self.share.run())
             tasks.create_task(self._decide())
 
     async def _decide(self) -> None:
@@ -132,6 +141,8 @@ class Controller:
             leads, led = self.grantor.leads(), leads
             if leads and not led:
                 self._memory = await asyncio.to_thread(self._lasting.load)
+                if self.share:
+                    await self.share.remember()
                 self.workload.begin()
             if leads:
                 await self._tick()
@@ -150,9 +161,13 @@ class Controller:
             return
         if self.workload.asleep != self._asleep:
             self._enlist()
-        snapshot = self._observer.snapshot(self.grantor.reports, ledger, self._now(), time.time())
-        before = self._memory
+        now_s = time.time()
+        leased = (self.share.window(now_s),) if self.share else ()
+        snapshot = self._observer.snapshot(self.grantor.reports, ledger, self._now(), now_s, leased)
+        before = risen(self._memory, snapshot) if self.share else self._memory
         plan, after = await asyncio.to_thread(decide, snapshot, before)
+        if self.share:
+            self.share.tell(plan, await asyncio.to_thread(frontier, snapshot, before))
         self._memory = after
         if self.surroundings:
             self.surroundings.note(snapshot, plan, after)
@@ -168,7 +183,7 @@ class Controller:
         self.workload.act(snapshot, plan, after)
         if self.surroundings:
             self.surroundings.act(snapshot, plan)
-        missing_w = self.grantor.plan(targets(snapshot, plan, self._node_watts), supply_w(snapshot, plan))
+        missing_w = self._grant(targets(snapshot, plan, self._node_watts), supply_w(snapshot, plan))
         if isinstance(missing_w, Refused):
             return
         self.missing_w = missing_w
@@ -179,6 +194,20 @@ class Controller:
             self._said.forget("limit cannot be held")
         for node, told in hints(snapshot, plan, self.workload.asks).items():
             self.grantor.set_hints(node, told)
+
+    def _grant(self, wished: Mapping[str, Target], supply_w: float) -> float | Refused:
+        """Grant what is wished, within what is leased where that is a share; return the watts that cannot fit."""
+        if self.share is None:
+            return self.grantor.plan(wished, supply_w)
+        self._supply_w = supply_w
+        leased_w, until_s = self.share.leased()
+        return self.grantor.plan(wished, min(supply_w, leased_w), until_s)
+
+    def _hold_to_share(self) -> None:
+        """The share is another, or lasts longer: what was planned is held to it at once."""
+        if self.share and not shadows(self._observer.site):
+            leased_w, until_s = self.share.leased()
+            self.grantor.hold_to(min(self._supply_w, leased_w), until_s)
 
     def _let_go(self, snapshot: Snapshot, plan: Plan, after: Memory) -> None:
         """Hold nothing: jobs go on, hints are taken back, and nodes may draw all they can."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import orjson
 
@@ -47,11 +48,20 @@ class KeptFile:
         replace_file(self._path, data)
 
 
+KeptOf: TypeAlias = Callable[[str], Kept]
+"""Where things of this name are kept."""
+
+
+def files_in(folder: Path) -> KeptOf:
+    """Each thing in a file of this folder."""
+    return lambda name: KeptFile(folder / f"{name}.json")
+
+
 class Lasting:
     """A file of the state folder, or what stands in its place."""
 
-    def __init__(self, kept: Kept | Path) -> None:
-        self._kept = KeptFile(kept) if isinstance(kept, Path) else kept
+    def __init__(self, kept: Kept) -> None:
+        self._kept = kept
         self._saved_s = float("-inf")
         self._said = Said(log)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from wattlease.core.lease import Ledger
-from wattlease.core.model import Floats, GpuReadings, NodeReadings, Site, Snapshot, Storage
+from wattlease.core.model import Floats, GpuReadings, NodeReadings, Site, Snapshot, Storage, Window
 from wattlease.runtime import calendar
 from wattlease.runtime.controller.settings import ControllerSettings
 from wattlease.runtime.controller.surroundings import Around, Surroundings
@@ -42,8 +42,16 @@ class Observer:
         self._first = np.searchsorted(site.gpus.node, np.arange(len(site.nodes.id)))
         self._cards = np.bincount(site.gpus.node, minlength=len(site.nodes.id))
 
-    def snapshot(self, reports: Mapping[str, Heard], ledger: Ledger, steady_s: float, now_s: float) -> Snapshot:
-        """All that this tick knows; `steady_s` is the grantor's clock, `now_s` unix seconds."""
+    def snapshot(
+        self,
+        reports: Mapping[str, Heard],
+        ledger: Ledger,
+        steady_s: float,
+        now_s: float,
+        leased: Sequence[Window] = (),
+    ) -> Snapshot:
+        """All that this tick knows; `steady_s` is the grantor's clock, `now_s` unix seconds; `leased` is what the root
+        may draw by a lease of its own."""
         cards, age_s = self._spread(reports, steady_s)
         self._take_ranges(cards)
         off = np.isin(self.site.nodes.id, list(self._workload.asleep))[self.site.gpus.node]
@@ -64,7 +72,7 @@ class Observer:
             jobs=jobs,
             meters=around.meters,
             storages=around.storages or (NO_STORAGE,) * len(self.site.storages),
-            windows=(*calendar.windows(self.site.scopes, now_s, HORIZON_S), *around.windows),
+            windows=(*calendar.windows(self.site.scopes, now_s, HORIZON_S), *around.windows, *leased),
             forecasts=around.forecasts,
             prices=around.prices,
         )

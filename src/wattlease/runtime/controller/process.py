@@ -1,4 +1,7 @@
-"""The controller as a process: its lease service, its page, its leadership, and the file that it follows."""
+"""A grantor as a process: its lease service, its page, its leadership, and the file that it follows.
+
+A cluster's controller is one, and so is the facility that leases clusters their shares (`Control`).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 import click
 from prometheus_client import CollectorRegistry
@@ -18,15 +21,17 @@ from prometheus_client import CollectorRegistry
 from wattlease.core.errors import WattleaseError
 from wattlease.runtime.cli import Refusal
 from wattlease.runtime.controller.controller import Controller
-from wattlease.runtime.controller.settings import ControllerSettings, Listen, Page
+from wattlease.runtime.controller.settings import ControllerSettings, GrantorSettings, Listen
+from wattlease.runtime.controller.settings import Page as PageSettings
 from wattlease.runtime.controller.surroundings import Surroundings, surroundings_of
 from wattlease.runtime.controller.workload import Workload
 from wattlease.runtime.files import load
 from wattlease.runtime.garbage import collect_rarely
 from wattlease.runtime.lease.clock import steady_s
 from wattlease.runtime.lease.folder_leadership import FolderLeadership
+from wattlease.runtime.lease.grantor import Grantor
 from wattlease.runtime.lease.identity import Identity
-from wattlease.runtime.lease.identity_certificate import ClientCertificates
+from wattlease.runtime.lease.identity_certificate import ClientCertificates, HolderKind
 from wattlease.runtime.lease.identity_secret import SharedSecret
 from wattlease.runtime.lease.leadership import lead
 from wattlease.runtime.lease.service import LeaseService
@@ -36,6 +41,7 @@ from wattlease.runtime.lease.store import StateFolder
 from wattlease.runtime.lease.tls import ServerTls, TlsFiles
 from wattlease.runtime.notify import READY, STOPPING, notify
 from wattlease.runtime.record import Recorder
+from wattlease.runtime.web import Page
 from wattlease.runtime.web import serving as serving_page
 
 LOOK_S = 0.5
@@ -48,16 +54,53 @@ log = logging.getLogger(__name__)
 
 
 Settings = TypeVar("Settings", bound=ControllerSettings)
+AnySettings = TypeVar("AnySettings", bound=GrantorSettings)
+
+
+class Control(Protocol):
+    """What decides and grants."""
+
+    grantor: Grantor
+    page: Page
+    surroundings: Surroundings | None
+
+    @property
+    def settings(self) -> GrantorSettings:
+        """What it holds to now."""
+
+    def change(self, settings: Any) -> None:
+        """Hold to these, of the same kind, from the next tick on. Raises BudgetError where they do not fit."""
+
+    async def run(self) -> None:
+        """Decide while the grantor leads, until cancelled."""
 
 
 def hold(path: Path, kind: type[Settings], workload_of: Callable[[Settings], Awaitable[Workload]]) -> None:
-    """Run until Ctrl-C or SIGTERM. Raises BudgetError for a mistake in the file, Refusal where it cannot listen."""
+    """Control nodes until Ctrl-C or SIGTERM. Raises as `serve` does."""
+
+    async def control_of(settings: Settings, surroundings: Surroundings | None) -> Controller:
+        store, workload = StateFolder(Path(settings.state_folder)), await workload_of(settings)
+        return Controller(settings, store, workload, surroundings, recorder_of(settings))
+
+    serve(path, kind, control_of, "node")
+
+
+def serve(
+    path: Path,
+    kind: type[AnySettings],
+    control_of: Callable[[AnySettings, Surroundings | None], Awaitable[Control]],
+    holders: HolderKind,
+) -> None:
+    """Run what decides by this file, for holders of this kind, until Ctrl-C or SIGTERM.
+
+    Raises BudgetError for a mistake in the file, Refusal where it cannot listen.
+    """
     log_plainly()
     settings = load(path, kind)
     surroundings = surroundings_of(settings.budgets, Path(settings.state_folder))
     collect_rarely()
     try:
-        asyncio.run(until_told(_run(path, settings, workload_of, surroundings)))
+        asyncio.run(until_told(_run(path, settings, lambda: control_of(settings, surroundings), holders)))
     except (OSError, ValueError) as error:
         raise Refusal(f"{path}: {error}") from error
 
@@ -94,19 +137,13 @@ async def first_of(*works: Coroutine[None, None, None]) -> None:
 
 
 async def _run(
-    path: Path,
-    settings: Settings,
-    workload_of: Callable[[Settings], Awaitable[Workload]],
-    surroundings: Surroundings | None,
+    path: Path, settings: GrantorSettings, control_of: Callable[[], Awaitable[Control]], holders: HolderKind
 ) -> None:
-    workload = await workload_of(settings)
-    folder = Path(settings.state_folder)
+    folder, where = Path(settings.state_folder), settings.listen
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    control = await control_of()
     leadership = FolderLeadership(StateFolder(folder), holder(), steady_s)
-    control = Controller(settings, StateFolder(folder), workload, surroundings, recorder_of(settings))
-    async with listening(
-        control, settings.listen.host, settings.listen.port, settings.page, *_callers(settings.listen)
-    ):
+    async with listening(control, where.host, where.port, settings.page, *_callers(where, holders)):
         notify(READY)
         await first_of(lead(control.grantor, leadership, steady_s), control.run(), _follow(path, control))
 
@@ -118,9 +155,9 @@ def holder() -> str:
 
 @asynccontextmanager
 async def listening(
-    control: Controller, host: str, port: int, shown: Page, identity: Identity, tls: ServerTls | None
+    control: Control, host: str, port: int, shown: PageSettings, identity: Identity, tls: ServerTls | None
 ) -> AsyncIterator[None]:
-    """Serve a controller's leases and its page while the block runs. Raises OSError or ValueError."""
+    """Serve its leases and its page while the block runs. Raises OSError or ValueError."""
     service = LeaseService(control.grantor, identity)
     metrics = CollectorRegistry()
     metrics.register(LeaseMetrics(control.grantor, service.refusals))
@@ -130,7 +167,7 @@ async def listening(
         serving_lease(service, identity, host, port, tls) as address,
         serving_page(control.page, shown.host, shown.port, names=shown.names, registry=metrics) as page,
     ):
-        click.echo(f"leases at {address}, page at {page}. Ctrl-C ends it; the nodes' grants then run out.")
+        click.echo(f"leases at {address}, page at {page}. Ctrl-C ends it; what it granted then runs out.")
         yield
 
 
@@ -142,15 +179,15 @@ def recorder_of(settings: ControllerSettings) -> Recorder | None:
     return Recorder(newest, segment_bytes=SEGMENT_BYTES, segment_s=SEGMENT_S)
 
 
-def _callers(listen: Listen) -> tuple[Identity, ServerTls | None]:
+def _callers(listen: Listen, holders: HolderKind) -> tuple[Identity, ServerTls | None]:
     """How callers are known: by certificate, or on this machine by the secret."""
     if listen.secret_file is not None:
         return SharedSecret(Path(listen.secret_file).read_bytes().strip()), None
     files = TlsFiles(*(Path(str(name)) for name in (listen.authority, listen.certificate, listen.key)))
-    return ClientCertificates(), ServerTls(files)
+    return ClientCertificates(holders), ServerTls(files)
 
 
-async def _follow(path: Path, control: Controller) -> None:
+async def _follow(path: Path, control: Control) -> None:
     """Take up a change of the file; a mistake in it is told and changes nothing."""
     seen = _stamp(path)
     while True:

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from wattlease.core.api import PowerBudget, PowerProfile
 from wattlease.core.api_base import Name, Part, SomeSeconds, mistake
 from wattlease.core.lease import TTL_S
+from wattlease.runtime.controller.share_settings import ShareSettings
 from wattlease.runtime.site_words import Group
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -58,32 +59,23 @@ class Page(Part):
     """Host names beside the address under which it may be asked."""
 
 
-class ControllerSettings(Part):
-    """One controller: one limit, its nodes, and the processes that share its state folder."""
+class GrantorSettings(Part):
+    """One grantor: one limit, and the processes that share its state folder."""
 
     name: Name
     """What the page calls the site."""
 
-    groups: Annotated[tuple[Group, ...], Field(min_length=1)]
-    """The nodes, as they are wired and rated; a node says nothing of that itself."""
-
     budgets: Annotated[tuple[PowerBudget, ...], Field(min_length=1)]
     """The limits; one of them has no parent."""
 
-    profiles: tuple[PowerProfile, ...] = ()
-    """What owners agree to, by the names of their jobs."""
-
     listen: Listen
-    """Where agents ask."""
+    """Where its holders ask."""
 
     page: Page = Page()
     """The live page, health and metrics."""
 
     state_folder: Path
-    """Kept over restarts, and shared with a standby controller: who leads, and every fallback ever promised."""
-
-    record_folder: Path | None = None
-    """Where each tick is recorded for `wattlease replay`; absent: nowhere."""
+    """Kept over restarts, and shared with a standby: who leads, and every fallback ever promised."""
 
     tick_seconds: SomeSeconds = 1
     """Between decisions."""
@@ -92,23 +84,55 @@ class ControllerSettings(Part):
     """How long a grant lasts that nobody renews."""
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
-        budgets = {b.name for b in self.budgets}
+    def _one_root(self) -> Self:
         roots = [b.name for b in self.budgets if b.spec.parent is None]
         if len(roots) != 1:
-            raise mistake(("budgets",), f"{len(roots)} budgets have no parent; a controller grants parts of one")
-        for i, group in enumerate(self.groups):
-            if group.budget not in budgets:
-                raise mistake(("groups", i, "budget"), f"'{group.budget}' is not defined; there is {_list(budgets)}")
+            raise mistake(("budgets",), f"{len(roots)} budgets have no parent; a grantor grants parts of one")
+        return self
+
+    @model_validator(mode="after")
+    def _batteries_outlast_grants(self) -> Self:
         for i, budget in enumerate(self.budgets):
             for k, storage in enumerate(budget.spec.storage):
                 if storage.pcs is not None and storage.pcs.reversion_seconds < self.grant_seconds:
                     told = f"{storage.pcs.reversion_seconds} is shorter than a grant of {self.grant_seconds:g} s lasts"
                     at = ("budgets", i, "spec", "storage", k, "pcs", "reversionSeconds")
                     raise mistake(at, f"{told}: a battery must not stop before the watts that were lent on it")
+        return self
+
+
+class ControllerSettings(GrantorSettings):
+    """One controller: one limit, its nodes, and where it leases the limit from if it is a part of a larger one."""
+
+    groups: Annotated[tuple[Group, ...], Field(min_length=1)]
+    """The nodes, as they are wired and rated; a node says nothing of that itself."""
+
+    profiles: tuple[PowerProfile, ...] = ()
+    """What owners agree to, by the names of their jobs."""
+
+    record_folder: Path | None = None
+    """Where each tick is recorded for `wattlease replay`; absent: nowhere."""
+
+    share: ShareSettings | None = None
+    """The facility that leases this cluster its watts; absent: the budgets here are all there is."""
+
+    @model_validator(mode="after")
+    def _groups_fit(self) -> Self:
+        budgets = {b.name for b in self.budgets}
+        for i, group in enumerate(self.groups):
+            if group.budget not in budgets:
+                raise mistake(("groups", i, "budget"), f"'{group.budget}' is not defined; there is {_list(budgets)}")
         names = [name for group in self.groups for name in group.names]
         if len(set(names)) != len(names):
             raise mistake(("groups",), "two nodes have the same name; a node's name is in its certificate")
+        return self
+
+    @model_validator(mode="after")
+    def _facility_has_the_batteries(self) -> Self:
+        for i, budget in enumerate(self.budgets if self.share else ()):
+            if budget.spec.storage:
+                told = "stands behind the facility's meter, and its watts are leased from there; write it there"
+                raise mistake(("budgets", i, "spec", "storage"), told)
         return self
 
 

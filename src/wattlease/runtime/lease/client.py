@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from wattlease.core.lease import Grant, Holder, Refused, allowed_w, ask, hear, with_fallback
 from wattlease.runtime.lease.clock import Now, steady_s
 from wattlease.runtime.lease.grantors import Grantors
-from wattlease.runtime.lease.report import Hint, NodeReport, Renewal, Reply
+from wattlease.runtime.lease.report import Hint, NodeReport, Renewal, Reply, ShareReport
 from wattlease.runtime.lease.said import Said
 
 PERIOD_S = 1.0
@@ -27,6 +27,10 @@ BREATH_S = 0.02
 log = logging.getLogger(__name__)
 
 
+def _no_cluster() -> None:
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Duties:
     """What a holder does around its lease. None of it may block the loop.
@@ -35,13 +39,14 @@ class Duties:
     hold (`None`: the grant ran out, the fallback holds) and returns once it was read back; if the hardware is slow it
     may be called again meanwhile. The next request is made when it returns, or `OBEY_S` later, and acknowledges a lower
     grant only if `report` then says that it is in force. `save_fallback` keeps the fallback on disk; it is called in a
-    thread and raises OSError.
+    thread and raises OSError. `share` is what a cluster tells of itself.
     """
 
     report: Callable[[], tuple[NodeReport | None, float]]
     on_grant: Callable[[Grant | None], Awaitable[None]]
     on_hints: Callable[[tuple[Hint, ...]], None]
     save_fallback: Callable[[float], None]
+    share: Callable[[], ShareReport | None] = _no_cluster
 
 
 class LeaseClient:
@@ -87,9 +92,9 @@ class LeaseClient:
         return self._period_s * random.uniform(0.2, 1.0)
 
     async def _renew(self, wait_s: float) -> bool:
-        report, in_force_w = self._duties.report()
+        (report, in_force_w), share = self._duties.report(), self._duties.share()
         self.holder, request = ask(self.holder, self._now(), in_force_w)
-        reply = await self._grantors.call(Renewal(request=request, report=report, wait_s=wait_s))
+        reply = await self._grantors.call(Renewal(request=request, report=report, share=share, wait_s=wait_s))
         if isinstance(reply, Refused):
             self._fail(reply.reason)
             return False

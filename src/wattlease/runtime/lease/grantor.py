@@ -16,7 +16,7 @@ from wattlease.runtime.lease.clock import Now, steady_s
 from wattlease.runtime.lease.leadership import Term
 from wattlease.runtime.lease.members import Membership
 from wattlease.runtime.lease.polls import Polls
-from wattlease.runtime.lease.report import Hint, NodeReport, Renewal, Reply
+from wattlease.runtime.lease.report import Hint, NodeReport, Renewal, Reply, ShareReport
 from wattlease.runtime.lease.saving import Saver
 from wattlease.runtime.lease.store import RosterStore
 from wattlease.runtime.lease.terms import GrantTerms
@@ -36,6 +36,14 @@ class Heard:
     heard_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class HeardShare:
+    """A member cluster's newest report and when it was heard, on the grantor's clock."""
+
+    report: ShareReport
+    heard_s: float
+
+
 class Grantor:
     """Grants parts of one limit to its members. All of it runs on one event loop; only the disk is elsewhere."""
 
@@ -43,9 +51,11 @@ class Grantor:
         self.terms, self.now = terms, now
         self.ledger: Ledger | None = None
         self.reports: dict[str, Heard] = {}
+        self.shares: dict[str, HeardShare] = {}
         self.renewals = 0
         self.planned_s = float("-inf")
         self.saver = Saver(store)
+        self._targets: Mapping[str, Target] = {}
         self.polls = Polls()
         self._membership, self._store = membership, store
         self._hints: dict[str, tuple[Hint, ...]] = {}
@@ -100,7 +110,7 @@ class Grantor:
     def change(self, membership: Membership) -> None:
         """Hold to this membership from now on; who is no longer in it counts until its last grant is over."""
         self._membership = membership
-        for known in (self.reports, self._hints, self._told):
+        for known in (self.reports, self.shares, self._hints, self._told):
             for name in [name for name in known if membership.admit(name) is None]:
                 del known[name]
         if self.ledger:
@@ -130,9 +140,18 @@ class Grantor:
             return NO_LEADER
         now_s = self.now()
         missing_w = self.ledger.plan(targets, limit_w, now_s, until_s)
-        self.planned_s = now_s
+        self.planned_s, self._targets = now_s, targets
         self._spread_news()
         return missing_w
+
+    def hold_to(self, limit_w: float, until_s: float | None) -> None:
+        """Hold the newest plan to another limit, or another end of it; the plan grows no younger by that."""
+        if self.ledger and self.plans(self.now()):
+            if limit_w == self.ledger.limit_w and until_s is not None and self.ledger.limit_until_s is not None:
+                self.ledger.limit_until_s = until_s
+            else:
+                self.ledger.plan(self._targets, limit_w, self.now(), until_s)
+                self._spread_news()
 
     def plans(self, now_s: float) -> bool:
         """Whether the plan is fresh enough to grant by it."""
@@ -162,6 +181,8 @@ class Grantor:
         self.polls.supersede(request.holder)
         if renewal.report is not None:
             self.reports[request.holder] = Heard(renewal.report, now_s)
+        if renewal.share is not None:
+            self.shares[request.holder] = HeardShare(renewal.share, now_s)
         self._save()
         if ledger.total_w < committed_w - self.terms.raise_news_w and self._gathering is None:
             self._gathering = asyncio.get_running_loop().call_later(GATHER_S, self._spread_news)

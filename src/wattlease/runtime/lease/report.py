@@ -1,10 +1,11 @@
-"""What a renewal carries beside the lease's own words: a node's readings up, its jobs' hints down."""
+"""What a renewal carries beside the lease's own words: a node's readings or a cluster's frontier up, hints down."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from itertools import pairwise
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from wattlease.core.lease import Answer, Request
 from wattlease.core.lease.words import Count, Name, Watts, Word
@@ -15,6 +16,9 @@ Whole = Annotated[float, Field(strict=True, ge=0.0, le=1.0, allow_inf_nan=False)
 
 CARDS_MAX = 64
 """More GPUs than any node has; a longer report is refused."""
+
+STEPS_MAX = 1024
+"""More steps than any frontier is told in; a longer report is refused."""
 
 
 class Share(Word):
@@ -60,11 +64,30 @@ class NodeReport(Word):
     overhead_w: Watts = 0.0
 
 
+Step = tuple[Count, Annotated[float, Field(strict=True, ge=0.0, allow_inf_nan=False)], Watts]
+"""Tier, price (money for a watt and an hour) and the watts that the step frees."""
+
+
+class ShareReport(Word):
+    """A cluster at its feed: what it draws, and its frontier, cheapest step first (`core.frontier`)."""
+
+    power_w: Watts
+    top_w: Watts
+    steps: Annotated[tuple[Step, ...], Field(max_length=STEPS_MAX)]
+
+    @model_validator(mode="after")
+    def _prices_never_fall(self) -> Self:
+        if any(later[:2] < step[:2] for step, later in pairwise(self.steps)):
+            raise ValueError("a step is cheaper than the one before it; send them cheapest first")
+        return self
+
+
 class Renewal(Word):
     """The body of one call. It may wait for `wait_s` at the server until the answer would be news."""
 
     request: Request
     report: NodeReport | None = None
+    share: ShareReport | None = None
     wait_s: Annotated[float, Field(strict=True, ge=0.0, le=60.0, allow_inf_nan=False)] = 0.0
 
 

@@ -1,0 +1,198 @@
+"""The facility's loop: hears clusters, decides each second what a watt is worth, and leases each its share.
+
+It is a controller's loop with clusters in place of nodes. What lies around them (meters, batteries, prices, events)
+is asked and ordered as any controller does; what a cluster does with its watts is its own affair.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from wattlease.core.decide_shares import Shared, Wish, decide_shares
+from wattlease.core.frontier import Frontier
+from wattlease.core.lease import Member, Refused, Target
+from wattlease.core.memory import FRESH, ScopesMemory
+from wattlease.core.model import NodeReadings, Site, Snapshot
+from wattlease.core.shares_site import NO_JOBS, readings_of_shares, site_of_shares
+from wattlease.facility.battery.batteries import NOBODYS
+from wattlease.facility.shares.settings import FacilitySettings
+from wattlease.runtime import calendar
+from wattlease.runtime.controller.act import supply_w
+from wattlease.runtime.controller.surroundings import Around, Surroundings
+from wattlease.runtime.job_accounts import JobAccounts
+from wattlease.runtime.job_book import JobBook
+from wattlease.runtime.lease.clock import Now, steady_s
+from wattlease.runtime.lease.grantor import Grantor
+from wattlease.runtime.lease.members import Membership
+from wattlease.runtime.lease.report import ShareReport
+from wattlease.runtime.lease.said import Said
+from wattlease.runtime.lease.store import RosterStore
+from wattlease.runtime.lease.terms import GrantTerms
+from wattlease.runtime.notify import ALIVE, notify
+from wattlease.runtime.showing import Showing
+from wattlease.runtime.site import scopes_of, shadows, storages_of
+from wattlease.runtime.web import Page
+
+HORIZON_S = 26 * 3600.0
+"""How far ahead windows are looked up."""
+
+NEWS_FRAC = 5e-4
+"""A cluster is woken for a cut or a raise of this share of the limit; of a smaller one it hears within a second."""
+
+log = logging.getLogger(__name__)
+
+
+class Facility:
+    """One site's loop, and what it speaks to: the grantor for clusters, the page for people."""
+
+    def __init__(
+        self, settings: FacilitySettings, store: RosterStore, surroundings: Surroundings | None, now: Now = steady_s
+    ) -> None:
+        self.surroundings, self._now = surroundings, now
+        self._said = Said(log)
+        self.page = Page(JobBook(JobAccounts(Path(settings.state_folder) / "jobs.jsonl")))
+        self._memory, self._showing = FRESH, Showing()
+        self.settings, self._site = settings, site_of(settings)
+        self._coming: tuple[FacilitySettings, Site] | None = None
+        self.grantor = Grantor(terms_of(settings), self._members(), store, now)
+
+    def change(self, settings: FacilitySettings) -> None:
+        """Hold to other budgets and shares from the next tick on; the length of leases changes at a restart."""
+        self._coming = settings, site_of(settings)
+
+    def _take_up(self) -> None:
+        """What was changed counts between two ticks: each tick is of one site."""
+        if self._coming is None:
+            return
+        before, (self.settings, self._site), self._coming = self._site, self._coming, None
+        if [scope.id for scope in before.scopes] != [scope.id for scope in self._site.scopes]:
+            self._memory = replace(self._memory, scopes=ScopesMemory(), storage_plans=())  # they stand in their order
+        self.grantor.assure(terms_of(self.settings).guaranteed_w)
+        self.grantor.change(self._members())
+
+    def _members(self) -> Membership:
+        nodes = self._site.nodes
+        columns = zip(nodes.id, nodes.fallback_w.tolist(), nodes.nameplate_w.tolist(), strict=True)
+        return Membership(
+            Member(name=name, fallback_w=least_w, nameplate_w=most_w, lapses=True) for name, least_w, most_w in columns
+        )
+
+    async def run(self) -> None:
+        """Look around and decide every tick until cancelled; while another leads, wait. Raises what either raised."""
+        async with asyncio.TaskGroup() as tasks:
+            if self.surroundings:
+                tasks.create_task(self.surroundings.run())
+            tasks.create_task(self._decide())
+
+    async def _decide(self) -> None:
+        leads = False
+        while True:
+            begun_s = self._now()
+            self._take_up()
+            leads, led = self.grantor.leads(), leads
+            if leads and not led:
+                self._memory = FRESH
+            if leads:
+                await self._tick()
+            notify(ALIVE)
+            await asyncio.sleep(max(self.settings.tick_seconds - (self._now() - begun_s), 0.0))
+
+    async def _tick(self) -> None:
+        snapshot, wishes = self._snapshot(time.time()), self._wishes()
+        before = self._memory
+        shared, after = await asyncio.to_thread(decide_shares, snapshot, wishes, before)
+        self._memory = after
+        if self.surroundings:
+            self.surroundings.note(snapshot, shared.plan, after)
+        self._act(snapshot, shared)
+        self._showing.note(snapshot, shared.plan, after)
+        self.page.publish(self._showing.view(snapshot, shared.plan, before, after))
+
+    # What is known
+
+    def _snapshot(self, now_s: float) -> Snapshot:
+        site, steady, ledger = self._site, self._now(), self.grantor.ledger
+        around = self.surroundings.around(site, now_s) if self.surroundings else Around()
+        told = [self.grantor.shares.get(name) for name in site.nodes.id]
+        known = ledger.accounts if ledger else {}
+        granted_w = [
+            ledger.liability_w(name, steady) if ledger and name in known else float(most_w)
+            for name, most_w in zip(site.nodes.id, site.nodes.nameplate_w, strict=True)
+        ]
+        nothing = np.full(len(told), np.nan)
+        return Snapshot(
+            now_s=now_s,
+            site=site,
+            gpus=readings_of_shares(
+                [heard.report.power_w if heard else np.nan for heard in told],
+                [steady - heard.heard_s if heard else np.inf for heard in told],
+                granted_w,
+            ),
+            nodes=NodeReadings(nothing, np.full(len(told), np.inf), np.array(granted_w)),
+            jobs=NO_JOBS,
+            meters=around.meters,
+            storages=around.storages or (NOBODYS,) * len(site.storages),
+            windows=(*calendar.windows(site.scopes, now_s, HORIZON_S), *around.windows),
+            forecasts=around.forecasts,
+            prices=around.prices,
+        )
+
+    def _wishes(self) -> tuple[Wish, ...]:
+        """What each cluster asks for; one whose lease has run out is not heard."""
+        steady, shares = self._now(), self.grantor.shares
+        recent = {n: h.report for n, h in shares.items() if steady - h.heard_s < self.settings.grant_seconds}
+        priority = {share.spec.cluster: share.spec.priority for share in self.settings.shares}
+        return tuple(Wish(_frontier(recent, name), priority[name]) for name in self._site.nodes.id)
+
+    # What is done
+
+    def _act(self, snapshot: Snapshot, shared: Shared) -> None:
+        """Lease by the plan and order the batteries; in shadow mode each cluster has all that it may ever have."""
+        nodes, plan = snapshot.site.nodes, shared.plan
+        if shadows(snapshot.site):
+            self.grantor.plan(_targets(nodes.id, nodes.nameplate_w.tolist()), float(nodes.nameplate_w.sum()))
+            return
+        if self.surroundings:
+            self.surroundings.act(snapshot, plan)
+        missing_w = self.grantor.plan(_targets(nodes.id, plan.grant_w.tolist()), supply_w(snapshot, plan))
+        if isinstance(missing_w, Refused):
+            return
+        if missing_w > 0.0:
+            text = f"{missing_w:.0f} W of guarantees and silent clusters do not fit under {plan.scopes[0].text}"
+            self._said.once(logging.ERROR, "limit cannot be held", text)
+        else:
+            self._said.forget("limit cannot be held")
+
+
+def site_of(settings: FacilitySettings) -> Site:
+    """The site as the core sees it. Raises BudgetError where the budgets do not fit together."""
+    scopes = scopes_of(settings.budgets)
+    return site_of_shares(settings.name, scopes, tuple(storages_of(scopes)), settings.shares)
+
+
+def terms_of(settings: FacilitySettings) -> GrantTerms:
+    """What the ledger holds to."""
+    root = next(b.spec for b in settings.budgets if b.spec.parent is None)
+    news_w = NEWS_FRAC * root.limit_watts
+    return GrantTerms(
+        guaranteed_w=float(root.assured_watts), ttl_s=settings.grant_seconds, raise_news_w=news_w, cut_news_w=news_w
+    )
+
+
+def _targets(names: tuple[str, ...], watts_w: list[float]) -> Mapping[str, Target]:
+    return {name: Target(w) for name, w in zip(names, watts_w, strict=True)}
+
+
+def _frontier(told: Mapping[str, ShareReport], name: str) -> Frontier | None:
+    report = told.get(name)
+    if report is None:
+        return None
+    tier, price, freed_w = zip(*report.steps, strict=True) if report.steps else ((), (), ())
+    return Frontier(report.top_w, np.array(tier, np.int64), np.array(price, float), np.array(freed_w, float))
