@@ -11,7 +11,7 @@ import click
 
 from wattlease.runtime.garbage import collect_rarely
 
-POLICIES = ("none", "uniform", "nameplate", "wattlease")
+POLICIES = ("none", "uniform", "nameplate", "wattlease", "shares")
 RECORDS = ("auto", "plain", "gz", "none")
 
 

@@ -16,6 +16,7 @@ from wattlease.sim.policies import POLICIES
 from wattlease.sim.run import Event, JobRow, Run, Series, Speed, Tariff
 from wattlease.sim.samples import Samples, Tally
 from wattlease.sim.scenario import Scenario
+from wattlease.sim.shares import SharedSite
 
 FEW_JOBS = 16
 """Runs of no more jobs than this keep a speed curve for each."""
@@ -48,11 +49,22 @@ class _Columns:
 
 
 def run(
-    scenario: Scenario, policy: str, seed: int, *, watch: Watcher | None = None, progress: Progress | None = None
+    scenario: Scenario,
+    policy: str,
+    seed: int,
+    *,
+    watch: Watcher | None = None,
+    progress: Progress | None = None,
+    shared: SharedSite | None = None,
 ) -> Run:
-    """Run the scenario under a policy; `watch` sees every tick, `progress` is told the simulated seconds done."""
+    """Run the scenario under a policy; `watch` sees every tick, `progress` is told the simulated seconds done.
+
+    `shared` are the clusters under the policy `shares`, where the caller is to look at them afterwards.
+    """
     plant = Plant(scenario, seed)
-    decide, memory = POLICIES[policy], FRESH
+    if policy == "shares":
+        shared = shared or SharedSite(scenario)
+    decide, memory = shared.decide if shared else POLICIES[policy], FRESH
     kept, events, costs = _Columns(), _Events(scenario), _Costs()
     over_s = 0.0
     ends_s = scenario.start_s + scenario.duration_seconds
@@ -73,6 +85,7 @@ def run(
             progress(plant.now_s - scenario.start_s)
     tally = plant.tally()
     facts: dict[str, float | str] = {"seconds over, each step by itself": round(over_s, 1)}
+    facts |= shared.facts() if shared else {}
     facts |= {f"note {i + 1}": note for i, note in enumerate(plant.notes)}
     return _run(scenario, policy, seed, kept, plant, tally, events, costs, facts)
 

@@ -129,7 +129,8 @@ class Plant:
         self.everywhere = np.ones(len(site.nodes.id), dtype=bool)
         self.series = tuple((c, k) for c in self.wiring.clusters for k in KINDS)
         meters = meters_of(site)
-        self.faults = Faults(s.faults, s.start_s, site.nodes.id, [m.name for _, m in meters])
+        of_plant = [fault for fault in s.faults if fault.kind != "lostShare"]  # a lease between clusters and facility
+        self.faults = Faults(of_plant, s.start_s, site.nodes.id, [m.name for _, m in meters])
         self.view = View(site, s, self.wiring, self.rng_word)
 
     def _begin(self) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AwareDatetime, Field, model_validator
 
-from wattlease.core.api import PowerBudget, PowerProfile
+from wattlease.core.api import PowerBudget, PowerProfile, PowerShare
 from wattlease.core.api_base import Name, Part, SomeSeconds, mistake
 from wattlease.core.model import Site
 from wattlease.runtime.site import site_of
@@ -15,8 +15,10 @@ from wattlease.runtime.site_words import Group
 from wattlease.sim.scenario_site import Losses, Noise
 from wattlease.sim.scenario_work import Arrivals, JobSpec
 
-FaultKind = Literal["stale", "frozen", "zero", "absurd", "negative", "lostNode", "pausedAgent", "lostGrantor"]
-PolicyName = Literal["none", "uniform", "nameplate", "wattlease"]
+FaultKind = Literal[
+    "stale", "frozen", "zero", "absurd", "negative", "lostNode", "pausedAgent", "lostGrantor", "lostShare"
+]
+PolicyName = Literal["none", "uniform", "nameplate", "wattlease", "shares"]
 
 
 class Fault(Part):
@@ -26,7 +28,8 @@ class Fault(Part):
     """stale, frozen, zero, absurd and negative spoil readings; the others cut off or stop a part of Wattlease."""
 
     target: Annotated[str, Field(min_length=1, max_length=120)] = "*"
-    """A node or a meter by its name, or `*` for every node; of no meaning for `lostGrantor`."""
+    """A node or a meter by its name, or `*` for every node; of no meaning for `lostGrantor`. A cluster, or `*` for
+    each, for `lostShare`."""
 
     at_seconds: Annotated[float, Field(ge=0)]
     """After the scenario's start."""
@@ -93,6 +96,9 @@ class Scenario(Part):
 
     budgets: tuple[PowerBudget, ...] = ()
     """The limits, written here."""
+
+    shares: tuple[PowerShare, ...] = ()
+    """The clusters' parts of the budgets, under the policy `shares`; all nodes of a cluster stand under its budget."""
 
     budget_file: str = ""
     """A file with the budgets, beside the scenario, in place of `budgets`; read by the shell."""
@@ -161,11 +167,24 @@ class Scenario(Part):
         return self
 
     @model_validator(mode="after")
+    def _shares_cover_clusters(self) -> Self:
+        if "shares" not in self.policies:
+            return self
+        shares = {s.spec.cluster: s.spec for s in self.shares}
+        for i, group in enumerate(self.groups):
+            spec = shares.get(group.cluster)
+            if spec is None or spec.budget != group.budget or spec.guaranteed_watts is None:
+                told = f"write a share with guaranteedWatts for cluster '{group.cluster}' under '{group.budget}'"
+                raise mistake(("groups", i, "cluster"), f"the policy shares needs one for each cluster; {told}")
+        return self
+
+    @model_validator(mode="after")
     def _no_twins(self) -> Self:
         for field, names in (
             ("groups", [g.name for g in self.groups]),
             ("profiles", [p.name for p in self.profiles]),
             ("jobs", [j.name for j in self.jobs]),
+            ("shares", [s.spec.cluster for s in self.shares]),
         ):
             for i, name in enumerate(names):
                 if name in names[:i]:

@@ -176,6 +176,7 @@ def _print(summaries: Sequence[Summary], notes: Sequence[str]) -> None:
     for table in tables(summaries):
         console.print(table, "", sep="\n")
     ours = next((s for s in summaries if s.policy == OURS), summaries[-1])
-    console.print(ride_words.facts_table(ours.facts))
+    for told in [ours, *(s for s in summaries if s.policy == "shares" and s is not ours)]:
+        console.print(ride_words.facts_table(told.facts))
     for note in notes:
         console.print(note, markup=False)
