@@ -217,7 +217,8 @@ def test_a_ramp_is_a_straight_line_without_a_step(ramp_s: int, limit_w: int, pas
     assert at(-0.001) == 1000.0
     assert at(passed_s) == pytest.approx(max(limit_w, 1000 - steepness * passed_s) if ramp_s else limit_w)
     if ramp_s:
-        assert abs(at(passed_s + 0.01) - at(passed_s)) <= steepness * 0.01 + 1e-6
+        step_s = 0.01 + 1e-6  # a float tells unix seconds apart to a quarter of a microsecond
+        assert abs(at(passed_s + 0.01) - at(passed_s)) <= steepness * step_s + 1e-6
 
 
 def test_a_ramp_falls_from_the_window_before_and_not_from_the_budget() -> None:
