@@ -32,6 +32,7 @@ from wattlease_operator.settings import OperatorSettings
 
 sys.path.insert(0, str(Path(__file__).parent / "fake"))  # the server is shared with the tests of the client
 from kube_server import KubeServer, kube_server
+from leasing_facility import LEASE_S, leasing
 
 SECRET = SharedSecret(b"sixteen bytes or more")
 FLOOR_W, PER_IT_FRAC, CARDS = 200.0, 0.1, 4
@@ -89,7 +90,7 @@ class Hall:
     page_ports: list[int] = field(default_factory=list)
     tasks: list[asyncio.Task[Any]] = field(default_factory=list)
 
-    def settings(self) -> OperatorSettings:
+    def settings(self, **more: Any) -> OperatorSettings:
         (self.folder / "secret").write_bytes(b"sixteen bytes or more")
         card = {"ratedWatts": 400, "minCapWatts": 100, "idleWatts": 55}
         node = {"floorWatts": FLOOR_W, "perItPercent": 100 * PER_IT_FRAC}
@@ -103,6 +104,7 @@ class Hall:
             "stateFolder": str(self.folder / f"state{len(self.page_ports)}"),
             "grantSeconds": 3,
             "leadershipSeconds": 2,
+            **more,
         }
         return OperatorSettings.model_validate_json(json.dumps(written))
 
@@ -139,8 +141,8 @@ class Hall:
     def drawn_w(self) -> float:
         return sum(node.in_force_w for node in self.nodes.values())
 
-    async def operator(self) -> asyncio.Task[Any]:
-        task = asyncio.create_task(self._operate(self.settings()))
+    async def operator(self, **more: Any) -> asyncio.Task[Any]:
+        task = asyncio.create_task(self._operate(self.settings(**more)))
         self.tasks.append(task)
         return task
 
@@ -329,3 +331,19 @@ async def test_the_other_leads_on_when_one_is_killed_and_the_limit_holds(hall: H
     assert highest_w <= 3000.0
     await until(lambda: hall.drawn_w() > 2800.0)
     assert hall.epoch() > epoch
+
+
+async def test_under_a_facility_nodes_draw_what_is_leased_and_fall_back_with_it(hall: Hall, tmp_path: Path) -> None:
+    hall.node("gpu-1")
+    hall.node("gpu-2")
+    hall.budget(limitWatts=4800, band={"marginPercent": 0})
+    async with leasing(tmp_path, "hall", limit_w=3000, guaranteed_w=1600) as share:
+        await hall.operator(share=share)
+        hall.agents()
+        await until(lambda: hall.drawn_w() > 2700.0)
+        for _ in range(40):
+            assert hall.drawn_w() <= 3000.0
+            await asyncio.sleep(0.05)
+        await until(lambda: hall.status().get("limitWatts", 4800) <= 3000)
+    await until(lambda: hall.drawn_w() <= 1600.0, 2.0 * LEASE_S)
+    await until(lambda: hall.status().get("limitWatts") == 1600)

@@ -50,8 +50,10 @@ def test_marginal_costs_are_equal_within_a_percent_at_the_limit(ran: tuple[Run, 
 def test_shares_never_sum_to_more_than_the_limit(ran: tuple[Run, SharedSite]) -> None:
     run, site = ran
     late_s = 10  # a limit that falls holds one time to live later
-    lowest_ago = [run.limit_w[max(0, k - late_s) : k + 1].max() for k in range(len(run.limit_w))]
-    assert (np.array(site.sums_w) <= np.array(lowest_ago) + 1e-6).all()
+    highest_w = [run.limit_w[max(0, k - late_s) : k + 1].max() for k in range(len(run.limit_w))]
+    assert (np.array(site.sums_w) <= np.array(highest_w) + 1e-6).all()
+    assert site.over_s() == 0.0
+    assert run.limit_w.min() < run.limit_w.max(), "the limit fell"
 
 
 def test_a_share_that_cannot_be_renewed_falls_back_and_comes_back(ran: tuple[Run, SharedSite]) -> None:

@@ -47,3 +47,10 @@ def test_the_command_prints_the_examples_racks_for_slurm() -> None:
     beside = CliRunner().invoke(slurm, ["install", "--check", "--resources", str(EXAMPLE)])
     assert beside.exit_code == 2
     assert "leave --check and --to away" in beside.output
+
+
+def test_a_daemon_takes_a_share_as_any_controller_does(settings: SlurmSettings) -> None:
+    facility = {"cluster": "slurm", "grantors": ["https://facility:8943"]}
+    tls = {"authority": "ca.crt", "certificate": "slurm.crt", "key": "slurm.key"}
+    written = settings.model_dump(mode="json", by_alias=True, exclude_unset=True) | {"share": {**facility, **tls}}
+    assert SlurmSettings.model_validate(written).share is not None

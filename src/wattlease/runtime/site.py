@@ -36,8 +36,8 @@ def site_of(
     )
 
 
-def membership_of(site: Site, asleep: Collection[str] = ()) -> Membership:
-    """Every node of the site, at its nameplate and fallback as configured.
+def membership_of(site: Site, asleep: Collection[str] = (), lapses: bool = False) -> Membership:
+    """Every node of the site, at its nameplate and fallback as configured; `lapses` as in `Member`.
 
     A node that its scheduler has switched off counts at its fallback: its agent starts at that before any job does. In
     shadow mode no node falls below its nameplate, whoever dies; the first grants in earnest tell it the fallback that
@@ -50,6 +50,7 @@ def membership_of(site: Site, asleep: Collection[str] = ()) -> Membership:
             name=name,
             fallback_w=float(fallback_w),
             nameplate_w=float(fallback_w if name in asleep else np.maximum(nameplate_w, fallback_w)),
+            lapses=lapses,
         )
         for name, fallback_w, nameplate_w in zip(nodes.id, falls_to_w, nodes.nameplate_w, strict=True)
     )

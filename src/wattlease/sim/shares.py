@@ -82,6 +82,7 @@ class SharedSite:
         self.clusters: tuple[Cluster, ...] = ()
         self.prices: list[list[tuple[float, float]]] = []
         self.held_w: dict[str, list[float]] = {share.spec.cluster: [] for share in scenario.shares}
+        self.supply_w: list[float] = []
 
     def decide(self, snapshot: Snapshot, memory: Memory) -> tuple[Plan, Memory]:
         """One tick of all of them; `memory` is the facility's."""
@@ -97,7 +98,10 @@ class SharedSite:
     def facts(self) -> dict[str, float | str]:
         """What the run says of its shares: what a watt was worth in whole minutes at the limit, and how far apart."""
         minutes = self.minutes()
-        found: dict[str, float | str] = {"highest sum of shares": explain.watts(max(self.sums_w, default=0.0))}
+        found: dict[str, float | str] = {
+            "highest sum of shares": explain.watts(max(self.sums_w, default=0.0)),
+            "seconds in which shares summed to more than the limit": f"{self.over_s():g}",
+        }
         if not len(minutes):
             return found | {"marginal costs": "never both at the limit for a minute"}
         for cluster, price in zip(self.clusters, minutes.mean(axis=(0, 2)), strict=True):
@@ -110,6 +114,14 @@ class SharedSite:
     def sums_w(self) -> list[float]:
         """What all clusters together were leased, tick by tick."""
         return [sum(held) for held in zip(*self.held_w.values(), strict=True)]
+
+    def over_s(self) -> float:
+        """Seconds in which all leases summed to more than the limit with what batteries gave, and to more than that was
+        at any time within one time to live before."""
+        tick_s = self.scenario.tick_seconds
+        late = math.ceil(TTL_S / tick_s)
+        held = (max(self.supply_w[max(0, k - late) : k + 1]) for k in range(len(self.supply_w)))
+        return tick_s * sum(sum_w > held_w + 1e-6 for sum_w, held_w in zip(self.sums_w, held, strict=True))
 
     def minutes(self) -> Floats:
         """Means over whole minutes with all clusters at the limit, [minutes, clusters, (a watt less, a watt more)]."""
@@ -162,7 +174,8 @@ class SharedSite:
         now_s = whole.now_s
         targets = {c.name: Target(float(w)) for c, w in zip(self.clusters, plan.grant_w, strict=True)}
         given_w = sum(max(storage.power_w, 0.0) for storage in whole.storages)
-        self.ledger.plan(targets, plan.scopes[0].limit_w + given_w, now_s)
+        self.supply_w.append(plan.scopes[0].limit_w + given_w)
+        self.ledger.plan(targets, self.supply_w[-1], now_s)
         for cluster in self.clusters:
             if not _cut_off(self.scenario.faults, cluster.name, now_s - self.scenario.start_s):
                 cluster.renew(self.ledger, now_s, float(whole.nodes.granted_w[cluster.part.nodes].sum()))

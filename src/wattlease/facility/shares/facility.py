@@ -17,7 +17,7 @@ import numpy as np
 
 from wattlease.core.decide_shares import Shared, Wish, decide_shares
 from wattlease.core.frontier import Frontier
-from wattlease.core.lease import Member, Refused, Target
+from wattlease.core.lease import Refused, Target
 from wattlease.core.memory import FRESH, ScopesMemory
 from wattlease.core.model import NodeReadings, Site, Snapshot
 from wattlease.core.shares_site import NO_JOBS, readings_of_shares, site_of_shares
@@ -30,14 +30,13 @@ from wattlease.runtime.job_accounts import JobAccounts
 from wattlease.runtime.job_book import JobBook
 from wattlease.runtime.lease.clock import Now, steady_s
 from wattlease.runtime.lease.grantor import Grantor
-from wattlease.runtime.lease.members import Membership
 from wattlease.runtime.lease.report import ShareReport
 from wattlease.runtime.lease.said import Said
 from wattlease.runtime.lease.store import RosterStore
 from wattlease.runtime.lease.terms import GrantTerms
 from wattlease.runtime.notify import ALIVE, notify
 from wattlease.runtime.showing import Showing
-from wattlease.runtime.site import scopes_of, shadows, storages_of
+from wattlease.runtime.site import membership_of, scopes_of, shadows, storages_of
 from wattlease.runtime.web import Page
 
 HORIZON_S = 26 * 3600.0
@@ -61,7 +60,7 @@ class Facility:
         self._memory, self._showing = FRESH, Showing()
         self.settings, self._site = settings, site_of(settings)
         self._coming: tuple[FacilitySettings, Site] | None = None
-        self.grantor = Grantor(terms_of(settings), self._members(), store, now)
+        self.grantor = Grantor(terms_of(settings, self._site), membership_of(self._site, lapses=True), store, now)
 
     def change(self, settings: FacilitySettings) -> None:
         """Hold to other budgets and shares from the next tick on; the length of leases changes at a restart."""
@@ -74,15 +73,8 @@ class Facility:
         before, (self.settings, self._site), self._coming = self._site, self._coming, None
         if [scope.id for scope in before.scopes] != [scope.id for scope in self._site.scopes]:
             self._memory = replace(self._memory, scopes=ScopesMemory(), storage_plans=())  # they stand in their order
-        self.grantor.assure(terms_of(self.settings).guaranteed_w)
-        self.grantor.change(self._members())
-
-    def _members(self) -> Membership:
-        nodes = self._site.nodes
-        columns = zip(nodes.id, nodes.fallback_w.tolist(), nodes.nameplate_w.tolist(), strict=True)
-        return Membership(
-            Member(name=name, fallback_w=least_w, nameplate_w=most_w, lapses=True) for name, least_w, most_w in columns
-        )
+        self.grantor.assure(terms_of(self.settings, self._site).guaranteed_w)
+        self.grantor.change(membership_of(self._site, lapses=True))
 
     async def run(self) -> None:
         """Look around and decide every tick until cancelled; while another leads, wait. Raises what either raised."""
@@ -177,13 +169,12 @@ def site_of(settings: FacilitySettings) -> Site:
     return site_of_shares(settings.name, scopes, tuple(storages_of(scopes)), settings.shares)
 
 
-def terms_of(settings: FacilitySettings) -> GrantTerms:
-    """What the ledger holds to."""
-    root = next(b.spec for b in settings.budgets if b.spec.parent is None)
-    news_w = NEWS_FRAC * root.limit_watts
-    return GrantTerms(
-        guaranteed_w=float(root.assured_watts), ttl_s=settings.grant_seconds, raise_news_w=news_w, cut_news_w=news_w
-    )
+def terms_of(settings: FacilitySettings, site: Site) -> GrantTerms:
+    """What the ledger holds to; in shadow mode all that clusters may ever have is theirs."""
+    root = site.scopes[0].budget.spec
+    assured_w, news_w = float(root.assured_watts), NEWS_FRAC * root.limit_watts
+    guaranteed_w = max(assured_w, float(site.nodes.nameplate_w.sum())) if shadows(site) else assured_w
+    return GrantTerms(guaranteed_w=guaranteed_w, ttl_s=settings.grant_seconds, raise_news_w=news_w, cut_news_w=news_w)
 
 
 def _targets(names: tuple[str, ...], watts_w: list[float]) -> Mapping[str, Target]:
