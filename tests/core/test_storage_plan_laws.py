@@ -265,3 +265,31 @@ def test_a_rack_and_a_campus_get_the_same_plan(
     slack = tie(unit, outlook) + 1e-6 * abs(plan.cost)
     assert math.isclose(other.cost / factor, plan.cost, abs_tol=slack)
     np.testing.assert_allclose(other.short_w.sum() / factor, plan.short_w.sum(), atol=1.0)
+
+
+@laws
+@given(units(), socs, outlooks(tight=False), st.sampled_from([0.002, 0.02, 0.5]))
+def test_readiness_costs_no_more_than_it_is_worth_and_holds_no_less_in_store(
+    unit: StorageUnit, soc_frac: float, outlook: Outlook, ready_per_kwh_h: float
+) -> None:
+    assume(soc_frac >= unit.reserve_frac)
+    careless = plan_storage(unit, soc_frac, outlook)
+    ready = plan_storage(unit, soc_frac, replace(outlook, ready_per_kwh_h=ready_per_kwh_h))
+    kwh_h = unit.capacity_j / 3.6e6 * outlook.step_s / 3600.0
+    held = float((ready.soc_frac - careless.soc_frac).sum()) * kwh_h
+    slack = tie(unit, outlook)
+    assert ready.cost - careless.cost <= held * ready_per_kwh_h + slack
+    assert held * ready_per_kwh_h >= -2 * slack
+
+
+@laws
+@given(units(), socs, outlooks(tight=False), st.sampled_from([900.0, 1800.0, 3600.0]), st.sampled_from([0.0, 300.0]))
+def test_windows_are_as_long_and_as_late_as_the_meter_has_them(
+    unit: StorageUnit, soc_frac: float, outlook: Outlook, window_s: float, offset_s: float
+) -> None:
+    outlook = replace(outlook, window_s=window_s, window_offset_s=offset_s)
+    plan = plan_storage(unit, soc_frac, outlook)
+    seconds = np.repeat(outlook.draw_w - plan.power_w, int(outlook.step_s))
+    window = (np.arange(len(seconds)) + outlook.start_s - offset_s) // window_s
+    highest_w = max(float(seconds[window == w].mean()) for w in np.unique(window))
+    assert math.isclose(plan.peak_w, highest_w, abs_tol=1e-3)

@@ -70,7 +70,7 @@ def help_w(unit: StorageUnit, state: Storage) -> float:
     fade = 1.0 if unit.fade_frac <= 0.0 else min(1.0, above_frac / unit.fade_frac)
     health = min(1.0, state.soh_frac) if state.soh_frac > 0.0 else 0.0
     energy_j = above_frac * unit.capacity_j * health * math.sqrt(unit.round_trip_frac)
-    return fade * min(unit.max_discharge_w, energy_j / SUSTAIN_S)
+    return fade * min(unit.max_discharge_w, max(state.max_discharge_w, 0.0), energy_j / SUSTAIN_S)
 
 
 def _places(snapshot: Snapshot, memory: LimitsMemory) -> list[Place]:

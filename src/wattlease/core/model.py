@@ -7,6 +7,7 @@ says `cap`. NaN in a column means "not known", which the estimate counts at its 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -205,13 +206,19 @@ class Jobs:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """A battery's state; `power_w` is positive when it discharges, `available` False under local control or no link."""
+    """A battery's state; `power_w` is positive when it discharges, `available` False under local control or no link.
+
+    The power limits are what its converter allows now, infinite where it says nothing: the lower of these and the
+    unit's own counts.
+    """
 
     soc_frac: float
     soh_frac: float
     power_w: float
     age_s: float
     available: bool
+    max_charge_w: float = math.inf
+    max_discharge_w: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +248,14 @@ class Forecast:
 
 
 @dataclass(frozen=True, slots=True)
+class Peak:
+    """A scope's highest metering window of the billing month so far, by the site's books."""
+
+    scope: int
+    peak_w: float
+
+
+@dataclass(frozen=True, slots=True)
 class Prices:
     """Energy price (money per kWh) and carbon (g per kWh) that hold from each `at_s` on; empty where unknown."""
 
@@ -266,3 +281,4 @@ class Snapshot:
     windows: tuple[Window, ...] = ()
     forecasts: tuple[Forecast, ...] = ()
     prices: Prices = field(default=NO_PRICES)
+    peaks: tuple[Peak, ...] = ()

@@ -2,7 +2,7 @@
 
 The bill is energy and carbon, the month's demand charge, and the wear of what is discharged. Before money comes the
 limit: excess that is foreseen at p90 costs more than any bill could save, so the battery covers what it can, and
-spreads what it cannot (a cut in two halves slows jobs less than one at full depth). Three choices need a reason:
+spreads what it cannot (a cut in two halves slows jobs less than one at full depth). Four choices need a reason:
 
 1.  *The store at the end*: what is missing against the start must be bought back in the cheapest quarter of the steps,
     with losses; what has been added is worth what it saves there, after losses. So the plan neither sells its store
@@ -10,7 +10,10 @@ spreads what it cannot (a cut in two halves slows jobs less than one at full dep
     a day that nobody has forecast.
 2.  *Among equal plans* it charges early and discharges late, and it moves nothing for a gain under TIE of the price:
     what is in store can also meet what was not foreseen, and a forecast that trembles does not flip the plan.
-3.  *Under its reserve* it charges back as fast as the limit lets it, whatever that costs: the reserve is for an outage.
+3.  *Ready*: a peak that nobody foresaw is met only by what is in store, so each hour of each kWh that is missing may
+    count as a cost, and the plan fills the store sooner than prices alone would. It is a worry and not a bill, so
+    no figure of the plan has it in it.
+4.  *Under its reserve* it charges back as fast as the limit lets it, whatever that costs: the reserve is for an outage.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from wattlease.core.model import Floats, StorageUnit
 from wattlease.core.storage_programme import DUST, Programme, Sparse, solve
 
 WINDOW_S = 900.0
-"""Metering window of the demand charge, aligned to the clock."""
+"""Metering window of the demand charge where none is named, aligned to the clock."""
 
 TIE = 1e-4
 """Fraction of the largest price for which nothing is moved; a thousand times the solver's tolerance."""
@@ -39,7 +42,9 @@ class Outlook:
 
     `draw_w` is the expected draw without the battery and `high_w` its p90; `limit_w` may be infinite. Prices are
     money per kWh, carbon already priced. `demand_per_kw` is money for each kW by which the highest window mean
-    exceeds `peak_so_far_w`, what this month has reached already. Raises ValueError for columns that do not fit.
+    exceeds `peak_so_far_w`, what this month has reached already; windows of `window_s` begin `window_offset_s` after
+    its multiples. `ready_per_kwh_h` is what it is worth, in money, to have a kWh in store for an hour.
+    Raises ValueError for columns that do not fit.
     """
 
     start_s: float
@@ -51,6 +56,9 @@ class Outlook:
     carbon_per_kwh: Floats
     demand_per_kw: float = 0.0
     peak_so_far_w: float = 0.0
+    window_s: float = WINDOW_S
+    window_offset_s: float = 0.0
+    ready_per_kwh_h: float = 0.0
 
     def __post_init__(self) -> None:
         columns = (self.draw_w, self.high_w, self.limit_w, self.energy_per_kwh, self.carbon_per_kwh)
@@ -77,11 +85,11 @@ class Outlook:
 
         A window that the horizon only touches counts with the part that is seen, as if the rest were like it.
         """
-        steps, offset_s = len(self.draw_w), round(self.start_s) % WINDOW_S
-        turns_s = np.arange(WINDOW_S - offset_s, steps * self.step_s, WINDOW_S)
+        steps, offset_s = len(self.draw_w), (round(self.start_s) - self.window_offset_s) % self.window_s
+        turns_s = np.arange(self.window_s - offset_s, steps * self.step_s, self.window_s)
         edges_s = np.unique(np.concatenate([np.arange(steps + 1) * self.step_s, turns_s]))
         middle_s, length_s = (edges_s[1:] + edges_s[:-1]) / 2, np.diff(edges_s)
-        window = ((middle_s + offset_s) // WINDOW_S).astype(np.int64)
+        window = ((middle_s + offset_s) // self.window_s).astype(np.int64)
         step = (middle_s // self.step_s).astype(np.int64)
         weight = length_s / np.bincount(window, length_s)[window]
         return sparse.coo_array((weight, (window, step)), shape=(int(window[-1]) + 1, steps)).tocsr()
@@ -102,7 +110,8 @@ class StoragePlan:
 
     `short_w` is the excess over the limit that p90 leaves at each step, `peak_w` the highest window mean of the
     expected draw. `cost` is the bill and the wear, less the worth of what the store has gained; `cost_idle` the bill
-    without a move. `note` is empty for an ordinary plan, else the sentence why it is idle or what it falls short of.
+    without a move; what readiness is worth is in neither. `note` is empty for an ordinary plan, else the sentence why
+    it is idle or what it falls short of.
     """
 
     start_s: float
@@ -186,6 +195,7 @@ def _programme(unit: StorageUnit, soc_frac: float, outlook: Outlook, base_w: flo
         discharge_cost=(unit.wear_per_kwh - price) / scale + TIE * (2.0 - ahead),
         gain_worth=cheap_per_kwh(outlook) * way_frac / scale,
         loss_cost=cheap_per_kwh(outlook) / way_frac / scale,
+        ready_worth=outlook.ready_per_kwh_h * outlook.step_s / 3600.0 / scale,
         peak_cost=rise / scale,
         excess_cost=excess / scale,
     )

@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import sparse
 from scipy.optimize import Bounds, LinearConstraint, milp
 
@@ -31,8 +32,9 @@ class Programme:
     """What the battery may do at each step, and what that costs.
 
     `floor` is what must be in store at the end of each step, `charge` and `discharge` the most it may move, `excess`
-    what it should cover. `windows` turns steps into the means whose highest, if over `peak`, is paid for. At the end
-    a unit more than at the start is worth `gain_worth`, a unit less costs `loss_cost`, which is no smaller.
+    what it should cover. `windows` turns steps into the means whose highest, if over `peak`, is paid for. To have a
+    unit in store at the end of a step is worth `ready_worth`. At the end a unit more than at the start is worth
+    `gain_worth`, a unit less costs `loss_cost`, which is no smaller.
     """
 
     way_frac: float
@@ -49,6 +51,7 @@ class Programme:
     discharge_cost: Floats
     gain_worth: float
     loss_cost: float
+    ready_worth: float
     peak_cost: float
     excess_cost: float
 
@@ -107,8 +110,8 @@ def _cost(programme: Programme, excesses: int) -> Floats:
 
     The worst excess costs a tenth of what all of it does: enough to spread what is left, too little to leave more.
     """
-    stored = np.zeros(programme.steps)
-    stored[-1] = -programme.gain_worth
+    stored = np.full(programme.steps, -programme.ready_worth)
+    stored[-1] -= programme.gain_worth
     lost, worst = programme.loss_cost - programme.gain_worth, 0.1 * programme.excess_cost
     single, covered = [programme.peak_cost, lost, worst], np.full(excesses, -programme.excess_cost)
     return np.concatenate([programme.charge_cost, programme.discharge_cost, stored, single, covered])
@@ -116,35 +119,39 @@ def _cost(programme: Programme, excesses: int) -> Floats:
 
 def _rows(programme: Programme, short: Ints) -> LinearConstraint:
     """The store follows its flows; no window passes the peak; a loss is seen; discharge covers; no excess is worse."""
-    steps, excesses, windows, way_frac = programme.steps, len(short), programme.windows, programme.way_frac
-    each, before, one = _eye(steps), sparse.eye_array(steps, k=-1, format="csr"), _eye(3)
-    pick, covered, peak, worst = each[short], _eye(excesses), _ones(windows.shape[0]), _ones(excesses)
-    rows: list[list[Sparse]] = [
-        [-way_frac * each, (1.0 / way_frac) * each, each - before, _none(steps, 3 + excesses)],
-        [windows, -windows, _none(windows.shape[0], steps), -peak, _none(windows.shape[0], 2 + excesses)],
-        [_none(1, 2 * steps), -each[-1:], -one[1:2], _none(1, excesses)],
-        [_none(excesses, steps), -pick, _none(excesses, steps + 3), covered],
-        [_none(excesses, 3 * steps + 2), -worst, -covered],
-    ]
-    matrix: Sparse = sparse.vstack([sparse.hstack(row) for row in rows], format="csr")
-    start = np.zeros(steps)
+    windows, excesses = programme.windows.shape[0], len(short)
+    start = np.zeros(programme.steps)
     start[0] = programme.start
     left = (np.zeros(excesses), -programme.excess[short])
-    at_most = np.concatenate([-(windows @ programme.draw), [-programme.start], *left])
-    at_least = np.full(len(at_most), -np.inf)
-    return LinearConstraint(matrix, np.concatenate([start, at_least]), np.concatenate([start, at_most]))
+    at_most = np.concatenate([-(programme.windows @ programme.draw), [-programme.start], *left])
+    at_least = np.full(windows + 1 + 2 * excesses, -np.inf)
+    return LinearConstraint(
+        _matrix(programme, short), np.concatenate([start, at_least]), np.concatenate([start, at_most])
+    )
 
 
-def _eye(size: int) -> Sparse:
-    return sparse.eye_array(size, format="csr")
-
-
-def _ones(rows: int) -> Sparse:
-    return sparse.csr_array(np.ones((rows, 1)))
-
-
-def _none(rows: int, columns: int) -> Sparse:
-    return sparse.csr_array((rows, columns))
+def _matrix(programme: Programme, short: Ints) -> Sparse:
+    """The rows' coefficients, entry by entry: to stack sparse blocks takes longer than to solve them."""
+    steps, count, way_frac, windows = programme.steps, len(short), programme.way_frac, programme.windows.tocoo()
+    each, each_short, seen = np.arange(steps), np.arange(count), steps + np.arange(windows.shape[0])
+    loss, peak, lost, worst, covered = steps + len(seen), 3 * steps, 3 * steps + 1, 3 * steps + 2, 3 * steps + 3
+    entries: list[tuple[ArrayLike, ArrayLike, ArrayLike]] = [
+        (each, each, -way_frac),
+        (each, steps + each, 1.0 / way_frac),
+        (each, 2 * steps + each, 1.0),
+        (each[1:], 2 * steps + each[:-1], -1.0),
+        (steps + windows.row, windows.col, windows.data),
+        (steps + windows.row, steps + windows.col, -windows.data),
+        (seen, peak, -1.0),
+        (loss, [3 * steps - 1, lost], -1.0),
+        (loss + 1 + each_short, steps + short, -1.0),
+        (loss + 1 + each_short, covered + each_short, 1.0),
+        (loss + 1 + count + each_short, worst, -1.0),
+        (loss + 1 + count + each_short, covered + each_short, -1.0),
+    ]
+    even = [np.broadcast_arrays(*entry) for entry in entries]
+    row, column, value = (np.concatenate(part) for part in zip(*even, strict=True))
+    return sparse.csr_array((value, (row, column)), shape=(loss + 1 + 2 * count, covered + count))
 
 
 def _walk(programme: Programme, stored: Floats) -> tuple[Floats, Floats]:

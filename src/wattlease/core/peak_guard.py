@@ -1,0 +1,54 @@
+"""The fast half of a demand charge: what batteries do in this tick so that the month's peak is not passed by surprise.
+
+A plan knows means that it expects, and is renewed every few minutes. A draw that jumps in between would make a peak
+that is paid for a month long, so each tick holds the level that the plan aims at: batteries first stop to charge, then
+give.
+
+Law 1: no order is lower than the plan's, and none is above what its battery can sustain.
+Law 2: while the draw with the plan's orders keeps the open window at its level, orders are the plan's.
+Law 3: where batteries suffice, the rest of the open window is drawn at what keeps its mean at the level.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wattlease.core.limits_sources import rest_w
+from wattlease.core.memory import Memory
+from wattlease.core.model import Floats, Snapshot
+from wattlease.core.sites import roll_up
+
+
+def guarded_w(snapshot: Snapshot, load_w: Floats, planned_w: Floats, most_w: Floats, memory: Memory) -> Floats:
+    """The planned set points (positive to discharge), raised to hold each scope's level; `load_w` is what scopes draw
+    without their batteries and those below."""
+    power_w = planned_w.copy()
+    scopes = np.array([unit.scope for unit in snapshot.site.storages], np.int64)
+    for s in sorted(set(scopes.tolist())):
+        if snapshot.site.scopes[s].budget.spec.demand_price_per_kilowatt <= 0.0:
+            continue
+        mine = np.flatnonzero(scopes == s).tolist()
+        allowed_w = _allowed_w(snapshot, s, level_w(snapshot, s, mine, memory), memory)
+        for u in mine:
+            given_w = roll_up(snapshot.site, np.bincount(scopes, power_w, len(snapshot.site.scopes)))
+            missing_w = float(load_w[s] - given_w[s]) - allowed_w
+            if missing_w > 0.0:  # also not where the level or the draw is unknown
+                power_w[u] = max(power_w[u], min(power_w[u] + missing_w, float(most_w[u])))
+    return power_w
+
+
+def level_w(snapshot: Snapshot, scope: int, storages: list[int], memory: Memory) -> float:
+    """What the plans of these batteries let the month's peak come to; NaN where one could not be made."""
+    return float(np.max([peak_w(snapshot, scope, memory), *(memory.storage_plans[u].peak_w for u in storages)]))
+
+
+def peak_w(snapshot: Snapshot, scope: int, memory: Memory) -> float:
+    """The highest metering window of the month: by the site's books, else as far as this process has seen it."""
+    told_w = next((peak.peak_w for peak in snapshot.peaks if peak.scope == scope), None)
+    return memory.limits.scopes[scope].peak_w if told_w is None else told_w
+
+
+def _allowed_w(snapshot: Snapshot, scope: int, mean_w: float, memory: Memory) -> float:
+    """What may be drawn now for a window of that mean; where no window is named, the mean itself."""
+    charge, row = snapshot.site.scopes[scope].budget.spec.demand_charge, memory.limits.scopes[scope]
+    return rest_w(row, snapshot.now_s, row.window_start_s + charge.window_seconds, mean_w) if charge else mean_w
