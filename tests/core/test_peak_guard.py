@@ -97,6 +97,13 @@ def test_a_draw_that_keeps_the_level_leaves_the_plan_alone(
     assert order_w == pytest.approx(power_w, abs=1e-3)
 
 
+def test_a_window_that_was_not_watched_is_not_paid_back_from_the_store() -> None:
+    snapshot, level_w = site(), 1e4
+    memory = remembered(snapshot, 0.0, level_w, 600.0, 3 * level_w)
+    load = np.full(len(snapshot.site.scopes), level_w - 1.0)
+    assert guarded_w(snapshot, load, np.zeros(1), np.array([5e3]), memory).tolist() == [0.0]
+
+
 @pytest.mark.parametrize("charged", [True, False])
 def test_only_a_peak_that_costs_is_guarded(charged: bool) -> None:
     snapshot = site(charged=charged)

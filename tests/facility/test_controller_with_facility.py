@@ -24,8 +24,10 @@ sys.path.insert(0, str(Path(__file__).parent))  # the hall stands in a module be
 from facility_plant import Hall, open_hall
 from leased_nodes import SECRET_BYTES, client_of, leading, until
 
-from wattlease.core import overhead
+from wattlease.core import overhead, storing
+from wattlease.facility.keeping import Keeping, Remembered
 from wattlease.facility.meters import judging
+from wattlease.facility.prices.month import MonthPeak
 from wattlease.runtime.controller.controller import Controller
 from wattlease.runtime.controller.surroundings import ENTRY_POINTS
 from wattlease.runtime.view import SiteView
@@ -81,6 +83,24 @@ async def test_the_battery_gives_before_jobs_do_and_fades_before_its_reserve(hal
         hall.battery.soc_frac = 0.2
         await until(lambda: hall.battery_w == 0.0 and hall.feed_w <= LIMIT_W)
         assert hall.cards_w < 0.92 * ALL_W
+
+
+@pytest.mark.parametrize("paid_w", [0.0, 9000.0])
+async def test_a_peak_is_shaved_unless_the_month_has_paid_for_it_already(
+    hall: Hall, paid_w: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storing, "REPLAN_S", 1.0)
+    month = MonthPeak(f"{datetime.now(UTC):%Y-%m}", paid_w, 3.0)
+    Keeping(hall.folder / "facility" / "kept.json").save(Remembered(peaks={"hall": month}))
+    charge = {"targetWatts": 9000, "pricePerKilowatt": 15}
+    control, _ = hall.controlled(hall.settings(hall.spec(9000, demandCharge=charge)))
+    async with leading(control, *hall.nodes):
+        await until(lambda: hall.cards_w > 0.99 * ALL_W and bool(hall.battery.writes))
+        if not paid_w:
+            await until(lambda: hall.battery_w > 100.0)
+        for _ in range(40 if paid_w else 0):
+            assert hall.battery_w <= 0.0
+            await asyncio.sleep(0.05)
 
 
 @pytest.mark.usefixtures("taught_soon")

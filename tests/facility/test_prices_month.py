@@ -67,6 +67,13 @@ def test_the_peak_survives_json(draw_w: list[float]) -> None:
     assert MonthPeak(**orjson.loads(orjson.dumps(asdict(peak)))) == peak
 
 
+def test_the_peak_of_another_month_counts_for_nothing() -> None:
+    peak = watched([5e5] * 200, CLOCK)
+    assert peak.peak_in(START_S + 86_400.0, CLOCK) == pytest.approx(5e5)
+    assert peak.peak_in(START_S + 31 * 86_400.0, CLOCK) == 0.0
+    assert MonthPeak().peak_in(START_S, CLOCK) == 0.0
+
+
 def test_a_burst_across_two_windows_is_halved_and_within_one_is_not() -> None:
     straddling = [1e6 if 435 <= 10 * k < 1335 else 0.0 for k in range(360)]
     within = MeterClock(900.0, (START_S + 435) % 900, BERLIN)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from wattlease.core.limits_sources import rest_w
+from wattlease.core.limits_sources import DIP_FRAC, rest_w
 from wattlease.core.memory import Memory
 from wattlease.core.model import Floats, Snapshot
 from wattlease.core.sites import roll_up
@@ -49,6 +49,10 @@ def peak_w(snapshot: Snapshot, scope: int, memory: Memory) -> float:
 
 
 def _allowed_w(snapshot: Snapshot, scope: int, mean_w: float, memory: Memory) -> float:
-    """What may be drawn now for a window of that mean; where no window is named, the mean itself."""
+    """What may be drawn now for a window of that mean: the mean itself where no window is named, and in one that owes
+    more than any dip could return, since that one was not watched (it counts at its worst) or is lost."""
     charge, row = snapshot.site.scopes[scope].budget.spec.demand_charge, memory.limits.scopes[scope]
-    return rest_w(row, snapshot.now_s, row.window_start_s + charge.window_seconds, mean_w) if charge else mean_w
+    if charge is None:
+        return mean_w
+    allowed_w = rest_w(row, snapshot.now_s, row.window_start_s + charge.window_seconds, mean_w)
+    return allowed_w if allowed_w > DIP_FRAC * mean_w else mean_w

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from wattlease.core.api import PowerBudget
-from wattlease.core.model import Prices, Window
+from wattlease.core.model import Peak, Prices, Window
 from wattlease.facility.keeping import Remembered
 from wattlease.facility.prices.calendar_spans import span_at
 from wattlease.facility.prices.clock import local_zone
@@ -30,10 +30,7 @@ class Billing:
         """As it stands now, if each scope drew `draw_w` since the look before; None where nobody knows."""
         peaks, carbon = dict(before.peaks), dict(before.carbon)
         for budget in self._charged:
-            charge, tariff = budget.spec.demand_charge, budget.spec.tariff
-            assert charge
-            clock = MeterClock.of(charge, local_zone(tariff), tariff.billing_day)
-            peaks[budget.name] = peaks.get(budget.name, MonthPeak()).updated(now_s, draw_w(budget.name), clock)
+            peaks[budget.name] = peaks.get(budget.name, MonthPeak()).updated(now_s, draw_w(budget.name), _clock(budget))
         for budget in self._capped:
             tariff, so_far = budget.spec.tariff, carbon.get(budget.name, CarbonSoFar())
             assert tariff.carbon_cap
@@ -42,6 +39,15 @@ class Billing:
                 now_s, draw_w(budget.name), grams, tariff.carbon_cap, local_zone(tariff), tariff.billing_day
             )
         return before.model_copy(update={"peaks": peaks, "carbon": carbon})
+
+    def peaks(self, so_far: Remembered, scope_index: Mapping[str, int], now_s: float) -> tuple[Peak, ...]:
+        """The highest window of this billing month, of all scopes that are counted; 0 where what was counted is of
+        another month."""
+        return tuple(
+            Peak(scope_index[budget.name], so_far.peaks[budget.name].peak_in(now_s, _clock(budget)))
+            for budget in self._charged
+            if budget.name in scope_index and budget.name in so_far.peaks
+        )
 
     def windows(
         self, so_far: Remembered, scope_index: Mapping[str, int], now_s: float, prices: Prices
@@ -62,6 +68,12 @@ def grams_per_kwh(prices: Prices, from_s: float, until_s: float) -> float:
     edges_s = np.append(np.clip(prices.at_s, from_s, until_s), until_s)
     edges_s[0] = from_s
     return float(prices.carbon_g_per_kwh @ np.diff(edges_s)) / (until_s - from_s)
+
+
+def _clock(budget: PowerBudget) -> MeterClock:
+    charge, tariff = budget.spec.demand_charge, budget.spec.tariff
+    assert charge
+    return MeterClock.of(charge, local_zone(tariff), tariff.billing_day)
 
 
 def _window(budget: PowerBudget, so_far: CarbonSoFar, scope: int, now_s: float, prices: Prices) -> Window:

@@ -111,6 +111,7 @@ class FacilitySurroundings:
             windows=(*self._events(index, now_s), *here.billing.windows(self._kept, index, now_s, prices)),
             forecasts=here.forecasts.told(index, now_s),
             prices=prices,
+            peaks=here.billing.peaks(self._kept, index, now_s),
         )
 
     def note(self, snapshot: Snapshot, plan: Plan, after: Memory) -> None:

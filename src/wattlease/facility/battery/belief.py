@@ -150,7 +150,15 @@ def storage(belief: Belief, now_s: float, patience: Patience) -> Storage:
     available = not why_not(belief, now_s, patience)
     power_w = belief.reading.power_w if belief.reading and available else 0.0
     told_w = belief.order_w if math.isnan(power_w) else power_w
-    return Storage(belief.soc_frac, belief.soh_frac, told_w, max(0.0, now_s - belief.read_s), available)
+    return Storage(
+        soc_frac=belief.soc_frac,
+        soh_frac=belief.soh_frac,
+        power_w=told_w,
+        age_s=max(0.0, now_s - belief.read_s),
+        available=available,
+        max_charge_w=belief.reading.max_charge_w if belief.reading else math.inf,
+        max_discharge_w=belief.reading.max_discharge_w if belief.reading else math.inf,
+    )
 
 
 def limited(belief: Belief) -> StorageUnit:

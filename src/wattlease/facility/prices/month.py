@@ -72,6 +72,10 @@ class MonthPeak:
             state = state._moved(end_s, clock)
         return state
 
+    def peak_in(self, now_s: float, clock: MeterClock) -> float:
+        """The highest window of the month that this time belongs to, watts; 0 if none of it was counted."""
+        return self.peak_w if self.month == clock.month_of(clock.window_at(now_s)) else 0.0
+
     def _moved(self, now_s: float, clock: MeterClock) -> MonthPeak:
         """Time has come to `now_s`: finish the window if it is over, turn the month if its first window begins."""
         start_s = clock.window_at(now_s)

@@ -75,6 +75,7 @@ class Observer:
             windows=(*calendar.windows(self.site.scopes, now_s, HORIZON_S), *around.windows, *leased),
             forecasts=around.forecasts,
             prices=around.prices,
+            peaks=around.peaks,
         )
 
     def _spread(self, reports: Mapping[str, Heard], steady_s: float) -> tuple[list[CardReport | None], Floats]:

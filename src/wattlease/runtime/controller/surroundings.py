@@ -17,20 +17,24 @@ from wattlease.core.actions import Plan
 from wattlease.core.api import PowerBudget
 from wattlease.core.errors import BudgetError
 from wattlease.core.memory import Memory
-from wattlease.core.model import NO_PRICES, Forecast, Prices, Reading, Site, Snapshot, Storage, Window
+from wattlease.core.model import NO_PRICES, Forecast, Peak, Prices, Reading, Site, Snapshot, Storage, Window
 
 ENTRY_POINTS = "wattlease.surroundings"
 
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What is known around the nodes at one moment; `storages` stands beside `Site.storages`."""
+    """What is known around the nodes at one moment; `storages` stands beside `Site.storages`.
+
+    `peaks` are of the scopes whose billing month is counted, and of no others.
+    """
 
     meters: tuple[Reading, ...] = ()
     storages: tuple[Storage, ...] = ()
     windows: tuple[Window, ...] = ()
     forecasts: tuple[Forecast, ...] = ()
     prices: Prices = NO_PRICES
+    peaks: tuple[Peak, ...] = ()
 
 
 class Surroundings(Protocol):
