@@ -14,9 +14,10 @@ from wattlease.core.actions import Charge, Discharge
 from wattlease.core.api import PowerBudget
 from wattlease.core.decide import decide
 from wattlease.core.limits import LimitsMemory, ScopeMemory, help_w
+from wattlease.core.limits_memory import NO_WINDOW
 from wattlease.core.memory import FRESH, Memory
 from wattlease.core.model import NO_PRICES, Forecast, Peak, Prices, Snapshot, Storage, StorageUnit
-from wattlease.core.peak_guard import guarded_w, peak_w
+from wattlease.core.peak_guard import SURE_FRAC, guarded_w, level_w, peak_w
 from wattlease.core.storage_plan import StoragePlan
 from wattlease.core.tick import assess
 from wattlease.sim import instances
@@ -49,9 +50,14 @@ def planned(now_s: float, power_w: float, level_w: float) -> StoragePlan:
     return StoragePlan(now_s - 1800.0, 900.0, flat, np.full(96, 0.5), 0.0 * flat, level_w, 0.0, 0.0)
 
 
-def remembered(snapshot: Snapshot, power_w: float, level_w: float, passed_s: float, mean_w: float) -> Memory:
-    """A plan, and a window of the demand charge that is open for some time and was drawn at this mean."""
-    row = ScopeMemory("s", snapshot.now_s, snapshot.now_s - passed_s, mean_w * passed_s, 0.0, 0.0)
+def opened(snapshot: Snapshot, passed_s: float, mean_w: float) -> Snapshot:
+    """In a metering window that is open for some time and was drawn at this mean."""
+    return replace(snapshot, peaks=(Peak(0, 0.0, 0.0, snapshot.now_s - passed_s, passed_s, mean_w),))
+
+
+def remembered(snapshot: Snapshot, power_w: float, level_w: float) -> Memory:
+    """A plan of the same power throughout, for a peak of this level."""
+    row = ScopeMemory("s", snapshot.now_s, NO_WINDOW, 0.0, 0.0, 0.0)
     rows = tuple(replace(row, scope=scope.id) for scope in snapshot.site.scopes)
     plan = planned(snapshot.now_s, power_w, level_w)
     return replace(
@@ -64,8 +70,8 @@ def remembered(snapshot: Snapshot, power_w: float, level_w: float, passed_s: flo
 def test_a_guarded_order_is_between_the_plan_and_what_can_be_sustained(
     power_w: float, load_w: float, level_w: float, passed_s: float, mean_w: float, most_w: float
 ) -> None:
-    snapshot = site()
-    memory = remembered(snapshot, power_w, level_w, passed_s, mean_w)
+    snapshot = opened(site(), passed_s, mean_w)
+    memory = remembered(snapshot, power_w, level_w)
     load = np.full(len(snapshot.site.scopes), load_w)
     (order_w,) = guarded_w(snapshot, load, np.array([power_w]), np.array([most_w]), memory).tolist()
     assert power_w <= order_w <= max(power_w, most_w)
@@ -76,8 +82,9 @@ def test_a_guarded_order_is_between_the_plan_and_what_can_be_sustained(
 def test_where_the_battery_suffices_the_window_keeps_its_level(
     power_w: float, load_w: float, level_w: float, passed_s: float, drawn_frac: float
 ) -> None:
-    snapshot, mean_w = site(), level_w * drawn_frac
-    memory = remembered(snapshot, power_w, level_w, passed_s, mean_w)
+    mean_w = level_w * drawn_frac
+    snapshot = opened(site(), passed_s, mean_w)
+    memory = remembered(snapshot, power_w, level_w)
     load = np.full(len(snapshot.site.scopes), load_w)
     (order_w,) = guarded_w(snapshot, load, np.array([power_w]), np.array([5e3]), memory).tolist()
     drawn_w = (mean_w * passed_s + (load_w - order_w) * (WINDOW_S - passed_s)) / WINDOW_S
@@ -90,25 +97,29 @@ def test_where_the_battery_suffices_the_window_keeps_its_level(
 def test_a_draw_that_keeps_the_level_leaves_the_plan_alone(
     power_w: float, load_w: float, passed_s: float, drawn_frac: float
 ) -> None:
-    snapshot, level_w = site(), max(load_w - power_w, 1.0)
-    memory = remembered(snapshot, power_w, level_w, passed_s, level_w * drawn_frac)
+    level_w = max(load_w - power_w, 1.0)
+    snapshot = opened(site(), passed_s, level_w * drawn_frac)
+    memory = remembered(snapshot, power_w, level_w)
     load = np.full(len(snapshot.site.scopes), load_w)
     (order_w,) = guarded_w(snapshot, load, np.array([power_w]), np.array([5e3]), memory).tolist()
     assert order_w == pytest.approx(power_w, abs=1e-3)
 
 
-def test_a_window_that_was_not_watched_is_not_paid_back_from_the_store() -> None:
-    snapshot, level_w = site(), 1e4
-    memory = remembered(snapshot, 0.0, level_w, 600.0, 3 * level_w)
-    load = np.full(len(snapshot.site.scopes), level_w - 1.0)
+@pytest.mark.parametrize("window", [(0.0, 0.0), (2000.0, 2e4), (-60.0, 2e4)])
+def test_what_is_not_known_of_a_window_asks_nothing_of_the_store(window: tuple[float, float]) -> None:
+    snapshot, level = opened(site(), *window), 1e4
+    load = np.full(len(snapshot.site.scopes), level - 1.0)
+    memory = remembered(snapshot, 0.0, level)
     assert guarded_w(snapshot, load, np.zeros(1), np.array([5e3]), memory).tolist() == [0.0]
+    bare = replace(snapshot, peaks=())
+    assert guarded_w(bare, load, np.zeros(1), np.array([5e3]), memory).tolist() == [0.0]
 
 
 @pytest.mark.parametrize("charged", [True, False])
 def test_only_a_peak_that_costs_is_guarded(charged: bool) -> None:
     snapshot = site(charged=charged)
     draw_w = float(assess(snapshot, FRESH)[0].known.draw_w[0])
-    plan, _ = decide(snapshot, remembered(snapshot, -2e3, draw_w - 1e3, 0.0, 0.0))
+    plan, _ = decide(snapshot, remembered(snapshot, -2e3, draw_w - 1e3))
     (order,) = (a for a in plan.actions if isinstance(a, Charge | Discharge))
     assert isinstance(order, Discharge if charged else Charge)
     assert order.power_w == pytest.approx(1e3 if charged else 2e3, abs=1.0)
@@ -116,7 +127,7 @@ def test_only_a_peak_that_costs_is_guarded(charged: bool) -> None:
 
 def test_a_plan_that_knows_no_level_guards_nothing() -> None:
     snapshot = site()
-    memory = remembered(snapshot, 0.0, math.nan, 0.0, 0.0)
+    memory = remembered(snapshot, 0.0, math.nan)
     load = np.full(len(snapshot.site.scopes), 1e6)
     assert guarded_w(snapshot, load, np.zeros(1), np.array([5e3]), memory).tolist() == [0.0]
 
@@ -124,10 +135,18 @@ def test_a_plan_that_knows_no_level_guards_nothing() -> None:
 @pytest.mark.parametrize("told_w", [None, 0.0, 7e4])
 def test_the_books_of_the_site_know_the_month_better_than_this_process(told_w: float | None) -> None:
     snapshot = replace(site(), peaks=() if told_w is None else (Peak(0, told_w),))
-    memory = remembered(snapshot, 0.0, 0.0, 0.0, 0.0)
+    memory = remembered(snapshot, 0.0, 0.0)
     rows = tuple(replace(row, peak_w=5e4) for row in memory.limits.scopes)
     memory = replace(memory, limits=LimitsMemory(rows))
     assert peak_w(snapshot, 0, memory) == (5e4 if told_w is None else told_w)
+
+
+def test_a_month_is_not_shaved_far_below_the_one_before() -> None:
+    snapshot = site()
+    memory = remembered(snapshot, 0.0, 5e3)
+    assert level_w(snapshot, 0, [0], memory) == 5e3
+    assert level_w(replace(snapshot, peaks=(Peak(0, 3e3, 1e4),)), 0, [0], memory) == SURE_FRAC * 1e4
+    assert level_w(replace(snapshot, peaks=(Peak(0, 9e3, 1e4),)), 0, [0], memory) == 9e3
 
 
 def test_a_peak_that_is_paid_for_already_is_not_shaved_again() -> None:
@@ -165,7 +184,7 @@ def test_what_the_converter_allows_bounds_plan_and_order_and_the_reserve_stays(
 
 def test_a_converter_that_allows_less_since_the_plan_was_made_is_not_asked_for_more() -> None:
     snapshot = site()
-    memory = remembered(snapshot, -4e3, 1e6, 0.0, 0.0)
+    memory = remembered(snapshot, -4e3, 1e6)
     state = replace(snapshot.storages[0], max_charge_w=1.5e3)
     plan, _ = decide(replace(snapshot, storages=(state,)), memory)
     (order,) = (a for a in plan.actions if isinstance(a, Charge | Discharge))

@@ -67,11 +67,13 @@ def test_the_peak_survives_json(draw_w: list[float]) -> None:
     assert MonthPeak(**orjson.loads(orjson.dumps(asdict(peak)))) == peak
 
 
-def test_the_peak_of_another_month_counts_for_nothing() -> None:
+def test_the_peak_of_another_month_is_that_of_the_month_before() -> None:
     peak = watched([5e5] * 200, CLOCK)
-    assert peak.peak_in(START_S + 86_400.0, CLOCK) == pytest.approx(5e5)
-    assert peak.peak_in(START_S + 31 * 86_400.0, CLOCK) == 0.0
-    assert MonthPeak().peak_in(START_S, CLOCK) == 0.0
+    assert peak.peaks_w(START_S + 86_400.0, CLOCK) == pytest.approx((5e5, 0.0))
+    later_s = START_S + 31 * 86_400.0
+    assert peak.peaks_w(later_s, CLOCK) == pytest.approx((0.0, 5e5))
+    assert peak.updated(later_s, 1.0, CLOCK).peaks_w(later_s, CLOCK) == pytest.approx((0.0, 5e5))
+    assert MonthPeak().peaks_w(START_S, CLOCK) == (0.0, 0.0)
 
 
 def test_a_burst_across_two_windows_is_halved_and_within_one_is_not() -> None:

@@ -29,7 +29,7 @@ from wattlease.core.api import PowerBudget
 from wattlease.core.decide import decide
 from wattlease.core.errors import BudgetError
 from wattlease.core.memory import FRESH
-from wattlease.core.model import Peak, Prices, Site
+from wattlease.core.model import Prices, Site
 from wattlease.facility import surroundings
 from wattlease.facility.battery.batteries import NOBODYS
 from wattlease.facility.billing import grams_per_kwh
@@ -163,17 +163,18 @@ async def test_what_the_converter_allows_now_reaches_the_tick(hall: Hall) -> Non
     assert (known.max_discharge_w, known.max_charge_w) == (300.0, 200.0)
 
 
-@pytest.mark.parametrize(("days_ago", "peak_w"), [(0, 3500.0), (62, 0.0)])
-def test_the_months_peak_reaches_the_tick_from_disk_and_that_of_another_month_does_not(
-    hall: Hall, days_ago: int, peak_w: float
+@pytest.mark.parametrize(("days_ago", "peak_w", "before_w"), [(0, 3500.0, 3000.0), (62, 0.0, 3500.0)])
+def test_the_months_peak_and_that_of_the_month_before_reach_the_tick_from_disk(
+    hall: Hall, days_ago: int, peak_w: float, before_w: float
 ) -> None:
     named = budget(hall.spec(4000, demandCharge={"targetWatts": 3900, "pricePerKilowatt": 15}))
     month = datetime.fromtimestamp(time.time() - 86_400.0 * days_ago, UTC).strftime("%Y-%m")
-    kept = Remembered(peaks={"hall": MonthPeak(month, 3500.0, 3.0)})
+    kept = Remembered(peaks={"hall": MonthPeak(month, 3500.0, 3.0, before_w=3000.0)})
     Keeping(hall.folder / "facility" / "kept.json").save(kept)
     around = FacilitySurroundings([named], hall.folder)
     told = around.around(site_with(hall, named), time.time())
-    assert told.peaks == (Peak(0, peak_w),)
+    (peak,) = told.peaks
+    assert (peak.scope, peak.peak_w, peak.before_w) == (0, peak_w, before_w)
 
 
 # --- who touches a battery ---

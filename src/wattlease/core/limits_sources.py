@@ -117,32 +117,27 @@ def thermal(place: Place) -> Limit | None:
 
 
 def demand_charge(place: Place) -> Limit | None:
-    """What may be drawn on average in the rest of the open metering window so that its mean keeps the target."""
+    """What may be drawn on average in the rest of the open metering window so that its mean keeps the target.
+
+    What the window has to spare is given out over EASE_S at least; what it owes is asked back exactly, down to
+    DIP_FRAC of the target.
+    """
     charge = place.scope.budget.spec.demand_charge
     if charge is None:
         return None
     target_w = float(charge.target_watts)
     start_s = place.memory.window_start_s
     end_s = start_s + charge.window_seconds
+    spare_j = target_w * (place.now_s - start_s) - place.memory.energy_j
     left_s = end_s - place.now_s
-    limit_w = rest_w(place.memory, place.now_s, end_s, target_w)
+    even_w = target_w + spare_j / (max(left_s, EASE_S) if spare_j > 0.0 else left_s)
+    limit_w = min(BURST_FRAC * target_w, max(DIP_FRAC * target_w, even_w))
     text = f"the {charge.window_seconds // 60} min mean of {power(target_w)} ({left_s:.0f} s left)"
     price = place.scope.budget.spec.demand_price_per_kilowatt
     if price:
         peak = f"{power(place.memory.peak_w)}" if place.memory.peak_w else "none yet"
         text += f" at {price:g} a kW, highest so far {peak}"
     return Limit(place.index, "demandCharge", limit_w, text, start_s, end_s)
-
-
-def rest_w(memory: ScopeMemory, now_s: float, end_s: float, mean_w: float) -> float:
-    """The mean of the rest of an open metering window that keeps the whole of it at `mean_w`.
-
-    What the window has to spare is given out over EASE_S at least; what it owes is asked back exactly, down to
-    DIP_FRAC of the mean.
-    """
-    spare_j, left_s = mean_w * (now_s - memory.window_start_s) - memory.energy_j, end_s - now_s
-    even_w = mean_w + spare_j / (max(left_s, EASE_S) if spare_j > 0.0 else left_s)
-    return min(BURST_FRAC * mean_w, max(DIP_FRAC * mean_w, even_w))
 
 
 def share(place: Place) -> Limit | None:

@@ -249,10 +249,15 @@ class Forecast:
 
 @dataclass(frozen=True, slots=True)
 class Peak:
-    """A scope's highest metering window of the billing month so far, by the site's books."""
+    """A scope's metering windows by the site's books: the highest of the billing month so far, that of the month before
+    (0 where it was not counted), and of the open one when it began, for how long it was watched and its mean draw."""
 
     scope: int
     peak_w: float
+    before_w: float = 0.0
+    window_start_s: float = -1.0
+    watched_s: float = 0.0
+    drawn_w: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from wattlease.core.foresight import foresee
 from wattlease.core.limits import Bound
 from wattlease.core.memory import Memory
 from wattlease.core.model import Floats, JobState, Snapshot, Storage, StorageUnit
-from wattlease.core.peak_guard import peak_w
+from wattlease.core.peak_guard import sure_w
 from wattlease.core.storage_plan import WINDOW_S, Outlook
 
 STEP_S = 900.0
@@ -39,7 +39,7 @@ def outlook(snapshot: Snapshot, unit: StorageUnit, known: Estimate, bound: Bound
         energy_per_kwh=_stepped(prices.at_s, prices.energy_per_kwh, at_s, tariff.price_per_kilowatt_hour),
         carbon_per_kwh=grams * tariff.carbon_price_per_tonne / 1e6,
         demand_per_kw=per_kw,
-        peak_so_far_w=peak_w(snapshot, unit.scope, memory),
+        peak_so_far_w=sure_w(snapshot, unit.scope, memory),
         window_s=float(charge.window_seconds) if charge else WINDOW_S,
         window_offset_s=float(charge.offset_seconds) if charge else 0.0,
         ready_per_kwh_h=READY_PER_H * per_kw,

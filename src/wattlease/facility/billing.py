@@ -41,13 +41,9 @@ class Billing:
         return before.model_copy(update={"peaks": peaks, "carbon": carbon})
 
     def peaks(self, so_far: Remembered, scope_index: Mapping[str, int], now_s: float) -> tuple[Peak, ...]:
-        """The highest window of this billing month, of all scopes that are counted; 0 where what was counted is of
-        another month."""
-        return tuple(
-            Peak(scope_index[budget.name], so_far.peaks[budget.name].peak_in(now_s, _clock(budget)))
-            for budget in self._charged
-            if budget.name in scope_index and budget.name in so_far.peaks
-        )
+        """The metering windows of this billing month and of the one before, of all scopes that are counted."""
+        counted = [(b, so_far.peaks[b.name]) for b in self._charged if b.name in scope_index and b.name in so_far.peaks]
+        return tuple(_peak(budget, counts, scope_index[budget.name], now_s) for budget, counts in counted)
 
     def windows(
         self, so_far: Remembered, scope_index: Mapping[str, int], now_s: float, prices: Prices
@@ -74,6 +70,11 @@ def _clock(budget: PowerBudget) -> MeterClock:
     charge, tariff = budget.spec.demand_charge, budget.spec.tariff
     assert charge
     return MeterClock.of(charge, local_zone(tariff), tariff.billing_day)
+
+
+def _peak(budget: PowerBudget, counts: MonthPeak, scope: int, now_s: float) -> Peak:
+    peak_w, before_w = counts.peaks_w(now_s, _clock(budget))
+    return Peak(scope, peak_w, before_w, counts.window_start_s, counts.watched_s, counts.drawn_w)
 
 
 def _window(budget: PowerBudget, so_far: CarbonSoFar, scope: int, now_s: float, prices: Prices) -> Window:

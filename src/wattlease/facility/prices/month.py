@@ -50,7 +50,8 @@ class MeterClock:
 
 @dataclass(frozen=True, slots=True)
 class MonthPeak:
-    """The highest finished window of a billing month so far, and the open one. `peak_start_s` is when it began."""
+    """The highest finished window of a billing month so far, and the open one. `peak_start_s` is when it began,
+    `before_w` the highest of the month that was counted before."""
 
     month: str = ""
     peak_w: float = 0.0
@@ -59,6 +60,7 @@ class MonthPeak:
     energy_j: float = 0.0
     watched_s: float = 0.0
     last_s: float = -1.0
+    before_w: float = 0.0
 
     def updated(self, now_s: float, power_w: float | None, clock: MeterClock) -> MonthPeak:
         """As it stands now, if the draw was `power_w` since the look before; None or NaN where nobody knows."""
@@ -72,9 +74,16 @@ class MonthPeak:
             state = state._moved(end_s, clock)
         return state
 
-    def peak_in(self, now_s: float, clock: MeterClock) -> float:
-        """The highest window of the month that this time belongs to, watts; 0 if none of it was counted."""
-        return self.peak_w if self.month == clock.month_of(clock.window_at(now_s)) else 0.0
+    def peaks_w(self, now_s: float, clock: MeterClock) -> tuple[float, float]:
+        """The highest window of the month that this time belongs to, 0 if none of it was counted, and that of the
+        month before."""
+        is_this = self.month == clock.month_of(clock.window_at(now_s))
+        return (self.peak_w, self.before_w) if is_this else (0.0, self.peak_w)
+
+    @property
+    def drawn_w(self) -> float:
+        """Mean draw of the open window, as far as it was watched."""
+        return self.energy_j / self.watched_s if self.watched_s > 0.0 else 0.0
 
     def _moved(self, now_s: float, clock: MeterClock) -> MonthPeak:
         """Time has come to `now_s`: finish the window if it is over, turn the month if its first window begins."""
@@ -83,7 +92,7 @@ class MonthPeak:
             return replace(self, last_s=now_s)
         state, month = self._finished(clock), clock.month_of(start_s)
         if month != state.month:
-            state = replace(state, month=month, peak_w=0.0, peak_start_s=0.0)
+            state = replace(state, month=month, peak_w=0.0, peak_start_s=0.0, before_w=state.peak_w)
         return replace(state, window_start_s=start_s, energy_j=0.0, watched_s=0.0, last_s=now_s)
 
     def _finished(self, clock: MeterClock) -> MonthPeak:
