@@ -17,6 +17,9 @@ from wattlease.core.storage_plan import WINDOW_S, Outlook
 STEP_S = 900.0
 STEPS = 96
 
+LEAST_W = 1.0
+"""What a converter allows below this is nothing: the plan counts in the battery's power."""
+
 READY_PER_H = 1e-3
 """Of the price of a kilowatt's peak: what it costs to miss a kilowatt-hour in store for an hour. A missing one raises
 an unforeseen peak of a few hours by a third of a kilowatt; that a peak comes unforeseen about once in two weeks."""
@@ -48,14 +51,17 @@ def outlook(snapshot: Snapshot, unit: StorageUnit, known: Estimate, bound: Bound
 
 def able(unit: StorageUnit, state: Storage) -> StorageUnit:
     """The unit as it is now: by its health and its converter's limits, and without power where it may not be used."""
-    power = 1.0 if state.available else 0.0
     health = min(1.0, state.soh_frac) if state.soh_frac > 0.0 else 0.0
     return replace(
         unit,
         capacity_j=unit.capacity_j * health,
-        max_charge_w=power * min(unit.max_charge_w, max(state.max_charge_w, 0.0)),
-        max_discharge_w=power * min(unit.max_discharge_w, max(state.max_discharge_w, 0.0)),
+        max_charge_w=_usable_w(state, min(unit.max_charge_w, state.max_charge_w)),
+        max_discharge_w=_usable_w(state, min(unit.max_discharge_w, state.max_discharge_w)),
     )
+
+
+def _usable_w(state: Storage, most_w: float) -> float:
+    return most_w if state.available and most_w >= LEAST_W else 0.0
 
 
 def _expected(snapshot: Snapshot, scope: int, known: Estimate, memory: Memory, at_s: Floats) -> tuple[Floats, Floats]:
