@@ -26,8 +26,13 @@ help:
 demo: .venv/runtime
 	$(BIN)/wattlease demo
 
+# The faults one after the other, for they are about time; then the rest, two files at once.
 test: .venv/dev
-	$(BIN)/pytest -ra tests
+	@failed=0; \
+	echo $(BIN)/pytest -ra tests/faults; $(BIN)/pytest -ra tests/faults || failed=1; \
+	echo $(BIN)/pytest -ra -n 2 --dist loadfile tests --ignore=tests/faults; \
+	$(BIN)/pytest -ra -n 2 --dist loadfile tests --ignore=tests/faults || failed=1; \
+	exit $$failed
 
 lint: .venv/dev
 	$(BIN)/ruff check .
