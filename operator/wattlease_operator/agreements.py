@@ -15,6 +15,7 @@ from wattlease.core import terms as core_terms
 from wattlease.core.api import PowerProfile
 from wattlease.core.model import Step, Terms
 from wattlease_operator.gathering import KubeJob
+from wattlease_operator.swaps import swaps_of
 from wattlease_operator.words import PROFILE
 
 MOST_TERMS = 256
@@ -33,6 +34,9 @@ class Agreements:
     def agree(self, profiles: tuple[PowerProfile, ...]) -> None:
         """Hold to these profiles from now on."""
         self._profiles = profiles
+        self._swaps = swaps_of(profiles)
+        self._by_name = {(p.metadata.namespace, p.name): p for p in profiles}
+        self._withheld: frozenset[str] = frozenset()
         self._written = {id(profile): core_terms.terms_of(profile) for profile in profiles}
         self._by_job: dict[str, tuple[KubeJob, Terms]] = {}
         self._shared: dict[Terms, Terms] = {}
@@ -50,9 +54,19 @@ class Agreements:
             seen = self._by_job[job.id] = job, self._shared.setdefault(terms, terms)
         return seen[1]
 
+    def withhold(self, jobs: frozenset[str]) -> None:
+        """Take the smaller models from these jobs' terms until they are no longer among them."""
+        if jobs != self._withheld:
+            for job in jobs ^ self._withheld:
+                self._by_job.pop(job, None)
+            self._withheld = jobs
+
     def _read(self, job: KubeJob) -> Terms:
-        profile = profile_of(job, self._profiles)
+        swap = self._swaps.get(job.id)
+        profile = self._by_name[swap.namespace, swap.profile] if swap else profile_of(job, self._profiles)
         terms = self._written[id(profile)] if profile else Terms(name="default")
+        if profile and profile.spec.swap and (swap is None or job.id in self._withheld):
+            terms = replace(terms, variants=())
         if not job.pausable or (
             job.work and job.suspendable and job.work.resumed_by_others
         ):  # nothing pauses it, or someone undid that

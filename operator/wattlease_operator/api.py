@@ -203,15 +203,22 @@ class Api:
         return not isinstance(await self._ask("GET", "/version"), Trouble)
 
     async def list(
-        self, resource: Resource, *, labels: str = "", fields: str = "", chunk: int = CHUNK, most: int | None = None
+        self,
+        resource: Resource,
+        *,
+        namespace: str = "",
+        labels: str = "",
+        fields: str = "",
+        chunk: int = CHUNK,
+        most: int | None = None,
     ) -> Trouble | Sequence[Body]:
-        """All objects of the kind in all namespaces that the selectors leave, or the first `most` of them."""
+        """All objects of the kind that the selectors leave, of a namespace or of all, or the first `most` of them."""
         found: list[Body] = []
         query = [(k, v) for k, v in (("labelSelector", labels), ("fieldSelector", fields)) if v]
         proceed = ""
         while True:
             here = [*query, ("limit", str(most or chunk)), *([("continue", proceed)] if proceed else [])]
-            page = await self._ask("GET", path_of(resource), query=here)
+            page = await self._ask("GET", path_of(resource, namespace), query=here)
             if isinstance(page, Trouble):
                 return page
             head = {"apiVersion": version_of(resource), "kind": page["kind"].removesuffix("List")}

@@ -35,11 +35,21 @@ from wattlease_operator.words import (
 Top = tuple[str, str, str]
 """Kind, namespace and name."""
 
-_Made = tuple[Work | None, tuple[Pod, ...], QueueWorkload | None, frozenset[str], Scaler | None]
+_Made = tuple[Work | None, tuple[Pod, ...], QueueWorkload | None, frozenset[str], Scaler | None, int]
 """Of what a job is made."""
 
 MOST_OWNERS = 8
 """Longer chains of owners are someone's mistake."""
+
+
+@dataclass(frozen=True, slots=True)
+class StandIns:
+    """While services change their models: whose pods count as whose (`tops`), whose sleep and hold cards that nobody
+    uses, and how many cards a job holds with its own model."""
+
+    tops: Mapping[Top, Top] = field(default_factory=dict)
+    asleep: frozenset[Top] = frozenset()
+    gpus: Mapping[Top, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +141,12 @@ class Gathering:
         self._seen: tuple[object, ...] = ()
         self._made: dict[Top, tuple[_Made, KubeJob]] = {}
         self._jobs: Mapping[str, KubeJob] = {}
+        self._stand_ins = StandIns()
+
+    def stand_in(self, stand_ins: StandIns) -> None:
+        """Count pods so from now on."""
+        if stand_ins != self._stand_ins:
+            self._stand_ins, self._seen = stand_ins, ()
 
     def jobs(self) -> Mapping[str, KubeJob]:
         """By id; the same object as before where nothing changed."""
@@ -188,14 +204,22 @@ class Gathering:
         works = {(w.kind, w.ref.namespace, w.ref.name): w for source in self._works for w in source().values()}
         pods = self._pods()
         mine: dict[Top, list[Pod]] = {}
+        instead: list[tuple[Top, Pod]] = []
         for pod in pods.values():
-            mine.setdefault(top_of(pod, works, pods), []).append(pod)
+            top = top_of(pod, works, pods)
+            if top in self._stand_ins.tops:
+                instead.append((self._stand_ins.tops[top], pod))
+            if top not in self._stand_ins.tops and top not in self._stand_ins.asleep:
+                mine.setdefault(top, []).append(pod)
+        for top, pod in instead:  # after a job's own pods, whose words come first
+            mine.setdefault(top, []).append(pod)
         queued = _by_owner(self._queue().values())
         ours = self._ours()
         scaled = {(s.target[0], s.ref.namespace, s.target[1]): s for s in self.scalers}
         made, self._made = self._made, {}
         for top in {**mine, **{top: None for top, w in works.items() if _is_top(w, works)}}:
-            parts = works.get(top), tuple(mine.get(top, ())), queued.get(top), ours, scaled.get(top)
+            own = self._stand_ins.gpus.get(top, 0)
+            parts = works.get(top), tuple(mine.get(top, ())), queued.get(top), ours, scaled.get(top), own
             kept = made.get(top)
             self._made[top] = kept if kept and _same(kept[0], parts) else (parts, _job(top, *parts))
             yield self._made[top][1]
@@ -236,7 +260,7 @@ def _is_top(work: Work, works: Mapping[Top, Work]) -> bool:
 def _same(made: _Made, parts: _Made) -> bool:
     """Whether two are the same objects: a job that nothing happened to stays the same value."""
     same_pods = len(made[1]) == len(parts[1]) and all(a is b for a, b in zip(made[1], parts[1], strict=True))
-    return same_pods and made[0] is parts[0] and made[2] is parts[2] and made[3] == parts[3] and made[4] is parts[4]
+    return same_pods and made[0] is parts[0] and made[2] is parts[2] and made[3] == parts[3] and made[4:] == parts[4:]
 
 
 def _job(
@@ -246,6 +270,7 @@ def _job(
     queue: QueueWorkload | None,
     ours: frozenset[str],
     scaler: Scaler | None,
+    own_gpus: int,
 ) -> KubeJob:
     labels: dict[str, str] = dict(work.labels) if work else {}
     annotations: dict[str, str] = dict(work.annotations) if work else {}
@@ -259,7 +284,7 @@ def _job(
         work=work,
         alive=alive,
         placed=placed,
-        gpus=held if placed or work is None else max(held, work.gpus),
+        gpus=own_gpus or (held if placed or work is None else max(held, work.gpus)),
         queue=queue,
         check=_check_of(queue, ours),
         scaler=scaler if top[0] in SERVICES else None,

@@ -94,17 +94,7 @@ class Hands:
         return None
 
     async def _do(self, write: Write) -> Trouble | None:
-        match write:
-            case Apply(ref, fields, subresource):
-                return await self._api.apply(ref, fields, subresource=subresource, force=True)
-            case Steps(ref, steps):
-                return await self._api.patch(ref, steps)
-            case Disown(ref):
-                body = await self._api.read(ref)
-                if isinstance(body, Trouble):
-                    return body
-                found = disowning(body)
-                return await self._api.patch(ref, found) if found else None
+        return await carry_out(self._api, write)
 
     def _tell(self, order: Order, trouble: Trouble | None) -> None:
         """Once each; an object that is gone, or was changed meanwhile, is nobody's trouble."""
@@ -116,3 +106,18 @@ class Hands:
             log.debug("%s: %s", about, trouble)
         else:
             self._said.once(logging.WARNING, about, str(trouble))
+
+
+async def carry_out(api: Api, write: Write) -> Trouble | None:
+    """Write it, once."""
+    match write:
+        case Apply(ref, fields, subresource):
+            return await api.apply(ref, fields, subresource=subresource, force=True)
+        case Steps(ref, steps):
+            return await api.patch(ref, steps)
+        case Disown(ref):
+            body = await api.read(ref)
+            if isinstance(body, Trouble):
+                return body
+            found = disowning(body)
+            return await api.patch(ref, found) if found else None

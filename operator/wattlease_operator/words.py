@@ -21,6 +21,9 @@ LEFT_ALONE = f"{OURS}left-alone"
 
 PROFILE = f"{OURS}profile"
 MAX_BEFORE, MAX_NOW = f"{OURS}max-replicas-before", f"{OURS}max-replicas"
+BEFORE_SWAP = f"{OURS}before-swap"
+"""On a Deployment: what its models were before we woke them or put them to sleep."""
+
 US = "wattlease"
 """What our annotations say, and the field manager under which we write."""
 

@@ -37,6 +37,7 @@ from wattlease_operator.ordering import (
 )
 from wattlease_operator.parsed import Parsed
 from wattlease_operator.suspend import saves
+from wattlease_operator.swapping import Swapping
 from wattlease_operator.words import CARDS, Cards, KubeNode, asked_s, save_s, saved_s
 from wattlease_operator.writes import Write
 
@@ -70,8 +71,10 @@ class KubeWorkload:
         self._hands = Hands(api, now)
         self._agreements = Agreements()
         self._intents = Intents(self._book)
+        self._swapping = Swapping(api, now, cards)
         self._columns: tuple[Site, Columns] | None = None
         self._nodes_s = float("-inf")
+        self._why: dict[str, str] = {}
         self._said = Said(log)
 
     @property
@@ -93,15 +96,19 @@ class KubeWorkload:
     def agree(self, profiles: tuple[PowerProfile, ...]) -> None:
         """Hold to these profiles from now on."""
         self._agreements.agree(profiles)
+        self._swapping.declare(profiles)
 
     def begin(self) -> None:
         """Take up the book; what the plan of a former leader wanted is over."""
         self._book.read = False
         self._intents.clear()
+        self._swapping.forget()
 
     def jobs(self, site: Site, cards: list[CardReport | None], power_w: Floats, now_s: float) -> tuple[Jobs, Ints]:
         """The jobs that watts concern, and each card's place among them."""
-        standing = _Standing(self._agreements, self._book, now_s)
+        standing = _Standing(self._agreements, self._book, self._swapping, now_s)
+        self._agreements.withhold(frozenset(filter(self._swapping.refused, self._swapping.followed)))
+        self._gathering.stand_in(self._swapping.stand_ins(self._variants()))
         ours = [job for job in self._gathering.jobs().values() if state_of(job) is not None]
         self._agreements.take(self._agreements.of(job) for job in ours)
         return self._placed(site).place(ours, cards, power_w, standing)
@@ -118,6 +125,7 @@ class KubeWorkload:
         jobs, now_s = self._gathering.jobs(), snapshot.now_s
         self._note_saves(jobs, now_s)
         self._intents.take(plan, jobs)
+        self._swap(plan)
         self._hands.order(
             (
                 *job_orders(jobs, self._intents, now_s),
@@ -135,6 +143,7 @@ class KubeWorkload:
             return
         jobs, now_s = self._gathering.jobs(), snapshot.now_s
         self._intents.let_go(jobs)
+        self._swap(plan)
         self._hands.order(
             (
                 *job_orders(jobs, self._intents, now_s),
@@ -144,6 +153,18 @@ class KubeWorkload:
                 *self._node_orders(untold),
             )
         )
+
+    def _variants(self) -> Mapping[str, str]:
+        return {job: self._book.of(job).variant for job in self._swapping.followed}
+
+    def _swap(self, plan: Plan) -> None:
+        """Have the models serve that are wanted; of one that failed nobody wants a smaller one any more."""
+        why = {getattr(a, "job", ""): text for a, text in zip(plan.actions, plan.why, strict=False)}
+        for job in self._swapping.followed:
+            if self._book.of(job).variant and self._swapping.refused(job):
+                self._book.write(job, variant="")
+            self._why[job] = why.get(job) or self._why.get(job, "")
+        self._swapping.want({job: (name, self._why[job]) for job, name in self._variants().items()})
 
     def _sure(self) -> bool:
         """Whether what is known of the cluster, and of what was done to it, is good enough to change anything."""
@@ -178,6 +199,7 @@ class KubeWorkload:
             tasks.create_task(self._hands.run())
             tasks.create_task(self._keep_book())
             tasks.create_task(self._hear_of_work())
+            tasks.create_task(self._swapping.run())
 
     async def _hear_of_work(self) -> None:
         known: frozenset[Ref] = frozenset()
@@ -201,8 +223,8 @@ def _granted_w(snapshot: Snapshot, plan: Plan) -> Mapping[str, float]:
 class _Standing:
     """What the columns ask of the operator, at one tick."""
 
-    def __init__(self, agreements: Agreements, book: Book, now_s: float) -> None:
-        self._agreements, self._book, self._now_s = agreements, book, now_s
+    def __init__(self, agreements: Agreements, book: Book, swapping: Swapping, now_s: float) -> None:
+        self._agreements, self._book, self._swapping, self._now_s = agreements, book, swapping, now_s
         self._places: dict[int, tuple[Terms, int]] = {}
 
     def terms(self, job: KubeJob) -> int:
@@ -225,7 +247,8 @@ class _Standing:
         return self._book.of(job.id).batch_frac
 
     def variant(self, job: KubeJob) -> int:
-        """The smaller model that it was asked to run with."""
-        name = self._book.of(job.id).variant
+        """The smaller model that it was asked to run with; of one that swaps behind a route, that which serves."""
+        swaps = job.id in self._swapping.followed
+        name = self._swapping.serves(job.id) if swaps else self._book.of(job.id).variant
         names = [variant.name for variant in self._agreements.of(job).variants] if name else []
         return names.index(name) if name in names else NONE

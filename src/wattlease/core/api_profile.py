@@ -20,6 +20,7 @@ from wattlease.core.api_base import (
     mistake,
     refuse_twins,
 )
+from wattlease.core.api_swap import Serving, SwapSpec, refuse_mixed
 
 WorkKind = Literal["Training", "Inference", "Generation", "Batch", "Interactive"]
 
@@ -81,6 +82,9 @@ class VariantSpec(Part):
     swap_seconds: Seconds = 60
     """From the order to the last request that the old model serves."""
 
+    serving: Serving | None = None
+    """Where it is served beside the job's own model, in Kubernetes; with `swap`, and for every variant or none."""
+
 
 class CurvePoint(Part):
     """A point of the owner's own sweep: the job ran with its cards capped."""
@@ -125,6 +129,9 @@ class PowerProfileSpec(Part):
     variants: tuple[VariantSpec, ...] = ()
     """Smaller models, largest first."""
 
+    swap: SwapSpec | None = None
+    """How a service in Kubernetes changes to a smaller model; absent: jobs are asked by their hints."""
+
     curve: tuple[CurvePoint, ...] = ()
     """The owner's own sweep, highest draw first; empty: the library's curve for the kind of work."""
 
@@ -136,6 +143,11 @@ class PowerProfileSpec(Part):
             _fall(("batchSteps", i, "drawPercent"), large.draw_percent, small.draw_percent)
         for i, (large_model, small_model) in enumerate(pairwise(self.variants), start=1):
             _fall(("variants", i, "drawPercent"), large_model.draw_percent, small_model.draw_percent)
+        return self
+
+    @model_validator(mode="after")
+    def _swaps_between_services(self) -> Self:
+        refuse_mixed(self.swap, tuple(v.serving for v in self.variants))
         return self
 
     @model_validator(mode="after")

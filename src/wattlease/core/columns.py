@@ -92,6 +92,17 @@ def size_now(jobs: Jobs, site: Site) -> np.ndarray[tuple[int], np.dtype[np.int64
     return size
 
 
+def own_share(jobs: Jobs, site: Site, cards: Floats) -> Floats:
+    """How many of the cards in hand there are for each that a job has when it runs with its own model.
+
+    A smaller model may be served by other and fewer cards; the terms speak of what all of them draw together. 1 where
+    nothing can be swapped, and where no card is in hand.
+    """
+    swaps = np.array([bool(t.variants) for t in site.terms], bool)[jobs.terms]
+    counts = swaps & (cards > 0) & (jobs.gpus > 0)
+    return np.where(counts, cards / np.maximum(jobs.gpus, 1), 1.0)
+
+
 def _nearest_step(terms: Terms, batch_frac: float) -> int:
     """The step that a job's batch is nearest to; a job whose batch is its own affair counts at its first step."""
     gaps = [abs(step.batch_frac - batch_frac) for step in terms.steps]

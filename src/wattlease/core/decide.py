@@ -159,9 +159,10 @@ def _actions(
     actions: list[Action] = []
     why: list[str] = []
     for j, action in changes(snapshot, tick.view, result):
-        now_w = tick.known.job_draw_w[j] if not isinstance(action, Release | Resume) else result.draw_w[j]
+        off = isinstance(action, Release | Resume)
+        now_w = result.draw_w[j] if off else tick.known.job_draw_w[j]
         facts = Facts(
-            draw_w=float(now_w * tick.view.gpus[j]),
+            draw_w=float(now_w * tick.view.gpus[j]) * (1.0 if off else float(tick.view.own_share[j])),
             free_w=float(left_w.min()) + (float(result.watts_w[j]) if isinstance(action, Release) else 0.0),
             lost_s=float(snapshot.jobs.checkpoint_age_s[j]),
             speed_frac=float(result.speed_frac[j]),

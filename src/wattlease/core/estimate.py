@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from wattlease.core import curves, history
-from wattlease.core.columns import prior_speed, size_now, size_table
+from wattlease.core.columns import own_share, prior_speed, size_now, size_table
 from wattlease.core.memory import GpusMemory, JobsMemory, Memory, Seen
 from wattlease.core.model import NONE, Bools, Floats, Ints, JobState, Snapshot
 from wattlease.core.overhead import blend, learned, overhead_rise
@@ -227,8 +227,9 @@ def _learn(snapshot: Snapshot, jobs: JobsMemory, seen: _Seen, dt_s: float) -> tu
     size = size_now(snapshot.jobs, snapshot.site)
     sizes = size_table(snapshot.site.terms)[snapshot.jobs.terms, size]
     running = (snapshot.jobs.state == int(JobState.RUNNING)) & seen.fresh
-    own_w = seen.draw_w / sizes[:, 0]
-    cap_w = seen.cap_w / sizes[:, 0]
+    share = own_share(snapshot.jobs, snapshot.site, seen.gpus)
+    own_w = seen.draw_w * share / sizes[:, 0]
+    cap_w = seen.cap_w * share / sizes[:, 0]
     rated_w = model_table(snapshot.site.models).rated_w[snapshot.jobs.model]
     free = (cap_w >= ABOVE_FRAC * jobs.full_w) | (own_w < BITES_FRAC * cap_w) | (seen.cap_w >= rated_w - 0.5)
     bitten = running & ~free

@@ -54,7 +54,8 @@ class View:
 
     `off` are the jobs that do not run now, so that running would add watts and perhaps a restart.
     `need_w` is the draw that it wants now, `floor_w` the draw that its contract needs when it works in earnest.
-    `ready_frac` is the share of its cards that it has or could have now.
+    `ready_frac` is the share of its cards that it has or could have now. Of one that swaps models `gpus` are those it
+    has with its own, and `own_share` how many it holds now for each of them.
     `kind` and `size` are what a job does now, or was told to do if that is `pending`. `worth_per_h` is what an hour of
     the whole job is worth; `hours` how long the shortage is expected to last; `floor_cost` is 0 where saving energy
     alone is no reason to act; `sizes` is [jobs, sizes, 3] of draw, speed x quality and swap seconds; `levels` are
@@ -66,6 +67,7 @@ class View:
     kind: Ints
     pending: Bools
     gpus: Floats
+    own_share: Floats
     ready_frac: Floats
     need_w: Floats
     floor_w: Floats

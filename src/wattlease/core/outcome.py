@@ -48,6 +48,7 @@ def outcome(view: View, offered: Table, chosen: Assigned) -> Outcome:
     cap_w = np.where(whole, view.alone_w(draw_w), cap_w)
     counted = runs & (view.ready_frac >= 1.0)  # a job whose watts are still others' begins at the lowest cap
     cap_w = np.where(counted, np.minimum(np.maximum(cap_w, view.min_cap_w), view.max_cap_w), view.min_cap_w)
+    cap_w = np.where(view.own_share == 1.0, cap_w, np.minimum(cap_w / view.own_share, view.max_cap_w))
     speed = _speed(offered, column, draw_w, whole)
     lost = np.minimum(np.maximum(1.0 - speed, 0.0), 1.0)
     cost_per_h = np.where(kind == int(Kind.WAIT), 0.0, view.worth_per_h * lost)

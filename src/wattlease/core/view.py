@@ -8,7 +8,7 @@ from itertools import repeat
 import numpy as np
 
 from wattlease.core import curves
-from wattlease.core.columns import size_table, terms_table
+from wattlease.core.columns import own_share, size_table, terms_table
 from wattlease.core.estimate import Estimate
 from wattlease.core.limits import Bound
 from wattlease.core.memory import Memory
@@ -104,7 +104,8 @@ def view(
     models = model_table(site.models)
     rated_w, min_cap_w = models.rated_w[jobs.model], models.min_cap_w[jobs.model]
     running = jobs.state == int(JobState.RUNNING)
-    gpus = np.where(running & (known.job_gpus > 0), known.job_heard, jobs.gpus)
+    share = own_share(jobs, site, np.where(running, known.job_gpus, 0.0))
+    gpus = np.where(running & (known.job_gpus > 0), known.job_heard / share, jobs.gpus)
     floor_frac = table.floor_frac[jobs.terms]
     return View(
         state=jobs.state,
@@ -112,6 +113,7 @@ def view(
         kind=intent.kind,
         pending=intent.pending,
         gpus=gpus.astype(float),
+        own_share=share,
         ready_frac=ready_frac(snapshot, known),
         need_w=np.where(running, memory.jobs.need_w, memory.jobs.full_w),
         floor_w=curves.draw_for(known.speed, floor_frac) * memory.jobs.full_w,

@@ -28,4 +28,37 @@ _PROFILE = (
     weakly("falls", "curve", "speedPercent", "speedPercent rises; fewer watts cannot be faster"),
 )
 
-RULES: dict[type[Part], tuple[Rule, ...]] = {**PLANT, **REACH, PowerProfileSpec: _PROFILE}
+_SERVED = "self.variants.filter(v, has(v.serving)).map(v, v.serving)"
+_SWAP = (
+    Rule(
+        "variants",
+        "has(self.swap) || !has(self.variants) || !self.variants.exists(v, has(v.serving))",
+        "serving goes with swap; name the route and the own model there",
+    ),
+    Rule(
+        "swap",
+        "!has(self.swap) || (has(self.variants) && self.variants.size() > 0)",
+        "there is nothing to swap to; add variants, each with its serving",
+    ),
+    Rule(
+        "variants",
+        "!has(self.swap) || !has(self.variants) || self.variants.all(v, has(v.serving))",
+        "serving is missing; with swap each variant says where it is served",
+    ),
+    Rule(
+        "variants",
+        f"!has(self.swap) || !has(self.variants) || {_SERVED}.all(s, s.service != self.swap.own.service && "
+        f"{_SERVED}.exists_one(t, t.service == s.service))",
+        "two models have one Service; give each a Service of its own",
+    ),
+    Rule(
+        "variants",
+        f"!has(self.swap) || !has(self.variants) || {_SERVED}.all(s, "
+        "(s.deployment != self.swap.own.deployment || (s.sleep == 'Sleep' && self.swap.own.sleep == 'Sleep')) && "
+        f"{_SERVED}.all(t, t.service == s.service || t.deployment != s.deployment || "
+        "(s.sleep == 'Sleep' && t.sleep == 'Sleep')))",
+        "two models have one Deployment; to scale it would end both, write sleep: Sleep",
+    ),
+)
+
+RULES: dict[type[Part], tuple[Rule, ...]] = {**PLANT, **REACH, PowerProfileSpec: (*_PROFILE, *_SWAP)}
