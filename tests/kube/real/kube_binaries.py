@@ -29,7 +29,10 @@ class BinariesError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Binaries:
-    """Programs in `bin` and the manifests that belong to them in `share`, never changed once they stand."""
+    """Programs in `bin` and the manifests that belong to them in `share`, never changed once they stand.
+
+    `root` has those that every cluster is made of; each of the others has a folder of its own beside it.
+    """
 
     root: Path
 
@@ -50,13 +53,13 @@ class Binaries:
         with _alone(found.root):
             for name in names or DEFAULT:
                 if not found.has(TARGETS[name]):
-                    _build(found, TARGETS[name])
+                    _build(found.folder(TARGETS[name]), TARGETS[name])
         found.path("etcd")
         return found
 
     def path(self, program: str) -> Path:
         """KUBEBUILDER_ASSETS first, as envtest's users expect; etcd comes from Debian."""
-        for place in (assets() / program, self.root / "bin" / program):
+        for place in (assets() / program, *(folder / "bin" / program for folder in self.folders())):
             if place.is_file():
                 return place
         if program == "etcd" and (installed := shutil.which("etcd")):
@@ -65,13 +68,21 @@ class Binaries:
         raise BinariesError(f"{program} is not there; {how}")
 
     def share(self, name: str) -> Path:
-        return self.root / "share" / name
+        places = [folder / "share" / name for folder in self.folders()]
+        return next((place for place in places if place.exists()), places[0])
 
     def has(self, target: Target) -> bool:
-        programs = (Path(package).name for package in target.packages)
-        return all((assets() / name).is_file() or (self.root / "bin" / name).is_file() for name in programs) and all(
-            self.share(name).exists() for name in target.shared
+        programs, own = (Path(package).name for package in target.packages), self.folder(target)
+        return all((assets() / name).is_file() or (own / "bin" / name).is_file() for name in programs) and all(
+            (own / "share" / name).exists() for name in target.shared
         )
+
+    def folder(self, target: Target) -> Path:
+        """Where a target's programs and manifests are, or will be."""
+        return self.root if target.name in DEFAULT else cache() / f"kube-{target.name}-{target.version}"
+
+    def folders(self) -> list[Path]:
+        return list(dict.fromkeys(self.folder(target) for target in TARGETS.values()))
 
 
 def cache() -> Path:
@@ -92,32 +103,31 @@ def folder_name() -> str:
     return f"kube-{'-'.join([TARGETS['kubernetes'].version, *others])}"
 
 
-def _build(into: Binaries, target: Target) -> None:
+def _build(into: Path, target: Target) -> None:
     """Build in the module's own folder, with its own choice of versions, and move there what came out whole."""
     began_s = time.monotonic()
     _say(f"{target.name} {target.version}: building from {target.module}; minutes, once")
     env = _environment()
-    module = _downloaded(target, env)
-    side = into.root / f".{target.name}"
+    module = [_downloaded(name, env) for name in (*target.beside, f"{target.module}@v{target.version}")][-1]
+    side = into / f".{target.name}"
     shutil.rmtree(side, ignore_errors=True)
     (side / "bin").mkdir(parents=True)
     (side / "share").mkdir()
     flags = ["-trimpath", "-buildvcs=false", "-ldflags", f"-s -w {target.stamps}", *target.modfile(module, side)]
     _run(["go", "build", *flags, "-o", f"{side / 'bin'}/", *target.packages], module, env)
-    target.share(module, side / "share", into.root / "bin")
+    target.share(module, side / "share", into / "bin")
     for kind in ("bin", "share"):
-        (into.root / kind).mkdir(exist_ok=True)
+        (into / kind).mkdir(exist_ok=True)
         for made in (side / kind).iterdir():
-            made.replace(into.root / kind / made.name)
+            made.replace(into / kind / made.name)
     shutil.rmtree(side)
     _say(f"{target.name} {target.version}: built in {time.monotonic() - began_s:.0f} s")
 
 
-def _downloaded(target: Target, env: Mapping[str, str]) -> Path:
-    words = ["go", "mod", "download", "-json", f"{target.module}@v{target.version}"]
-    found = re.search(r'"Dir": "([^"]+)"', _run(words, Path.home(), env))
+def _downloaded(module: str, env: Mapping[str, str]) -> Path:
+    found = re.search(r'"Dir": "([^"]+)"', _run(["go", "mod", "download", "-json", module], Path.home(), env))
     if found is None:
-        raise BinariesError(f"go mod download names no folder for {target.module}@v{target.version}")
+        raise BinariesError(f"go mod download names no folder for {module}")
     return Path(found[1])
 
 
@@ -170,6 +180,6 @@ def _say(text: str) -> None:
 
 if __name__ == "__main__":  # before the tests, whose time is limited
     try:
-        print(Binaries.built(*sys.argv[1:]).root)
+        print(Binaries.built(*(sys.argv[1:] or TARGETS)).root)
     except BinariesError as error:
         sys.exit(f"{error}")
