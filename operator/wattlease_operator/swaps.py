@@ -14,6 +14,9 @@ ROUTES = Resource("gateway.networking.k8s.io", "v1", "httproutes")
 SLICES = Resource("discovery.k8s.io", "v1", "endpointslices")
 DEPLOYMENTS = Resource("apps", "v1", "deployments")
 
+WRITTEN = (ROUTES, DEPLOYMENTS)
+"""Read and written only where a profile names them, and not watched."""
+
 
 @dataclass(frozen=True, slots=True)
 class Swap:

@@ -25,6 +25,7 @@ from wattlease.agent.settings import AgentSettings
 from wattlease.runtime.files import load
 from wattlease_operator.kinds import KINDS, WATCHED
 from wattlease_operator.settings import OperatorSettings
+from wattlease_operator.swaps import SLICES, WRITTEN
 
 MISTAKES: list[tuple[str, dict[str, Any]]] = [
     ("/operator/replicas", {"operator": {"replicas": "two"}}),
@@ -202,7 +203,15 @@ def test_whatever_is_watched_may_be_and_whatever_is_suspended_may_be_patched() -
         assert {(resource.group, resource.plural, verb) for verb in ("get", "list", "watch")} <= may
     assert {(kind.resource.group, kind.resource.plural, "patch") for kind in KINDS} <= may
     written = {(g, r) for g, r, v in may if v in ("patch", "update") and "/" not in r}
-    assert written <= {(resource.group, resource.plural) for resource in WATCHED}
+    assert written <= {(resource.group, resource.plural) for resource in (*WATCHED, *WRITTEN)}
+
+
+def test_what_a_swap_reads_and_writes_is_allowed_and_nothing_of_it_is_watched() -> None:
+    (role,) = of("as it comes").all("ClusterRole")
+    may = {(r, v) for x in role["rules"] for r in x["resources"] for v in x["verbs"]}
+    for resource in WRITTEN:
+        assert {v for r, v in may if r == resource.plural} == {"get", "patch"}
+    assert {v for r, v in may if r == SLICES.plural} == {"list"}
 
 
 def test_every_rule_says_why() -> None:

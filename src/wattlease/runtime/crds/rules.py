@@ -28,7 +28,9 @@ _PROFILE = (
     weakly("falls", "curve", "speedPercent", "speedPercent rises; fewer watts cannot be faster"),
 )
 
-_SERVED = "self.variants.filter(v, has(v.serving)).map(v, v.serving)"
+_SERVED = "!has(self.swap) || !has(self.variants) || self.variants.all(v, !has(v.serving) || "
+_TWO_SERVICES = "two models have one Service; give each a Service of its own"
+_TWO_DEPLOYMENTS = "two models have one Deployment; to scale it would end both, write sleep: Sleep"
 _SWAP = (
     Rule(
         "variants",
@@ -45,19 +47,23 @@ _SWAP = (
         "!has(self.swap) || !has(self.variants) || self.variants.all(v, has(v.serving))",
         "serving is missing; with swap each variant says where it is served",
     ),
+    Rule("variants", f"{_SERVED}v.serving.service != self.swap.own.service)", _TWO_SERVICES),
     Rule(
         "variants",
-        f"!has(self.swap) || !has(self.variants) || {_SERVED}.all(s, s.service != self.swap.own.service && "
-        f"{_SERVED}.exists_one(t, t.service == s.service))",
-        "two models have one Service; give each a Service of its own",
+        f"{_SERVED}self.variants.exists_one(w, has(w.serving) && w.serving.service == v.serving.service))",
+        _TWO_SERVICES,
     ),
     Rule(
         "variants",
-        f"!has(self.swap) || !has(self.variants) || {_SERVED}.all(s, "
-        "(s.deployment != self.swap.own.deployment || (s.sleep == 'Sleep' && self.swap.own.sleep == 'Sleep')) && "
-        f"{_SERVED}.all(t, t.service == s.service || t.deployment != s.deployment || "
-        "(s.sleep == 'Sleep' && t.sleep == 'Sleep')))",
-        "two models have one Deployment; to scale it would end both, write sleep: Sleep",
+        f"{_SERVED}v.serving.deployment != self.swap.own.deployment || "
+        "(v.serving.sleep == 'Sleep' && self.swap.own.sleep == 'Sleep'))",
+        _TWO_DEPLOYMENTS,
+    ),
+    Rule(
+        "variants",
+        f"{_SERVED}v.serving.sleep == 'Sleep' || "
+        "self.variants.exists_one(w, has(w.serving) && w.serving.deployment == v.serving.deployment))",
+        _TWO_DEPLOYMENTS,
     ),
 )
 
