@@ -112,7 +112,7 @@ class Servers:
                 asyncio.timeout(span_s),
                 self._session.request(verb, url, json=body, allow_redirects=False) as answer,
             ):
-                return answer.status, await answer.content.read(MOST_BYTES) if verb == "POST" else await _all(answer)
+                return answer.status, await _all(answer)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
             return 0, b""
 

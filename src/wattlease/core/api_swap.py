@@ -1,4 +1,4 @@
-"""How a service changes to a smaller model and back: weights of a route of the Gateway API, and who is woken and slept."""
+"""How a service changes to a smaller model and back: weights of a route of the Gateway API, and who sleeps then."""
 
 from __future__ import annotations
 

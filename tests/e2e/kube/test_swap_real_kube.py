@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from kube_plane import ControlPlane
 from kube_site import Site
 from kube_work import deployment
 
+EXAMPLE = Path(__file__).parents[3] / "examples/kubernetes/swap.yaml"
 NODES = ("gpu-1",)
 LARGE, SMALL = "chat-70b", "chat-8b"
 LARGE_GPUS, SMALL_GPUS = 4, 1
@@ -144,11 +146,12 @@ def chat(hall: Hall, namespace: str, **small: Any) -> Iterator[Chat]:
             made = Chat(hall, namespace, client, large, other)
             made.until(lambda: client.models() == {LARGE}, "the client is answered", 30.0)
             made.until(lambda: made.draw_w() > 0.8 * LARGE_GPUS * BUSY_W[LARGE], "the large model is at work", 60.0)
-            time.sleep(15.0)  # its draw is known by then
+            time.sleep(10.0)  # its draw is known by then
             client.answers.clear()
             yield made
     finally:
         hall.site.limit(HIGH_W)
+        hall.models.forget(namespace)
         plane.kubectl("delete", "namespace", namespace, "--wait=false")
         plane.until(lambda: not plane.pods(namespace), "its pods are gone", 90.0)
 
@@ -160,6 +163,12 @@ def profile(namespace: str) -> dict[str, Any]:
     spec = {"kind": "Inference", "valuePerGpuHour": 6, "pausable": False, "variants": [variant], "swap": swap}
     meta = {"name": "chat", "namespace": namespace}
     return {"apiVersion": "wattlease.io/v1alpha1", "kind": "PowerProfile", "metadata": meta, "spec": spec}
+
+
+def test_the_server_takes_the_example(hall: Hall) -> None:
+    plane = hall.site.plane
+    plane.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "research"}})
+    plane.kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", str(EXAMPLE))
 
 
 def test_no_request_fails_while_a_large_model_becomes_a_small_one_and_comes_back(hall: Hall) -> None:

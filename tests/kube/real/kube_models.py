@@ -25,6 +25,10 @@ from slurm_placed import Placed
 from wattlease.core.model import Floats
 
 LOOK_S, TOKEN_S, TOKENS = 0.25, 0.05, 16
+FIRST_S = 0.2
+"""Till the first token. Go's reverse proxies cut a stream now and then whose answer begins while they are still at the
+end of the request's body; no model answers that fast."""
+
 PORT = 8000
 FULL = 4
 """Requests at once that keep a model's cards busy."""
@@ -70,6 +74,7 @@ class Server:
             return web.json_response({"error": "broken"}, status=500)
         self.under_way += 1
         try:
+            await asyncio.sleep(FIRST_S)
             answer = web.StreamResponse(headers={"Content-Type": "text/event-stream", "X-Model": self.name})
             await answer.prepare(request)
             for _ in range(min(int(asked.get("max_tokens", TOKENS)), TOKENS)):
@@ -107,6 +112,7 @@ class Models:
     def __init__(self, plane: ControlPlane) -> None:
         self.plane, self.host = plane, own_address()
         self.servers: dict[tuple[str, str], Server] = {}
+        self._gone: list[Server] = []
         self._over, self._thread = Event(), Thread(target=lambda: asyncio.run(self._run()), daemon=True, name="models")
 
     def __enter__(self) -> Self:
@@ -134,7 +140,7 @@ class Models:
             for server in list(self.servers.values()):
                 await self._follow(server)
             await asyncio.sleep(LOOK_S)
-        for server in self.servers.values():
+        for server in (*self.servers.values(), *self._gone):
             if server.runner:
                 await server.runner.cleanup()
 
@@ -164,6 +170,11 @@ class Models:
         mine = [p for p in pods if p["metadata"].get("labels", {}).get("app") == server.name]
         return any(p["status"]["phase"] == "Running" and "deletionTimestamp" not in p["metadata"] for p in mine)
 
+    def forget(self, namespace: str) -> None:
+        """The namespace is deleted: nobody is to write in it any more."""
+        for key in [key for key in self.servers if key[0] == namespace]:
+            self._gone.append(self.servers.pop(key))
+
     def _tell(self, server: Server, *, ready: bool) -> None:
         meta = {
             "name": f"{server.name}-1",
@@ -190,6 +201,7 @@ class Answer:
     status: int
     model: str
     whole: bool
+    why: str = ""
 
 
 class Client:
@@ -229,12 +241,13 @@ class Client:
             await asyncio.gather(*asks, return_exceptions=True)
 
     async def _ask(self, session: aiohttp.ClientSession) -> None:
-        at_s, status, model, whole = time.monotonic(), 0, "", False
+        at_s, status, model, whole, why = time.monotonic(), 0, "", False, ""
         body = {"model": "chat", "prompt": "Hello", "max_tokens": TOKENS, "stream": True}
         try:
             async with session.post(self._url, json=body, headers={"Host": self._host}) as answer:
                 status, model = answer.status, answer.headers.get("X-Model", "")
-                whole = (await answer.read()).endswith(b"data: [DONE]\n\n")
-        except aiohttp.ClientError:
-            whole = False
-        self.answers.append(Answer(at_s, status, model, whole))
+                told = await answer.read()
+                whole, why = told.endswith(b"data: [DONE]\n\n"), "" if status == 200 else told[:200].decode()
+        except aiohttp.ClientError as trouble:
+            why = repr(trouble)
+        self.answers.append(Answer(at_s, status, model, whole, why))
