@@ -67,3 +67,18 @@ def test_a_swapped_job_comes_back_at_what_all_of_its_own_cards_will_draw(
     assert Restore(seen.jobs.id[0]) in plan.actions
     assert plan.job_w[0] == pytest.approx(CARDS * WANTS_W, rel=0.1), "of four cards, though it holds one"
     assert plan.cap_w[0] >= SMALL_W, "its one card is not held to a part of what four would draw"
+
+
+def test_a_model_that_is_taken_from_the_terms_while_it_is_swapped_in_is_no_longer_waited_for() -> None:
+    seen, wants_w = served(1)
+    seen, memory = run(seen, wants_w, FRESH, 6)
+    first = np.arange(6) == 0
+    told = replace(
+        memory.jobs,
+        changed_s=np.where(first, seen.now_s, memory.jobs.changed_s),
+        meant_kind=np.where(first, 0.0, memory.jobs.meant_kind),
+        meant_size=np.where(first, 1.0, memory.jobs.meant_size),
+    )
+    bare = replace(seen, site=replace(seen.site, terms=(replace(TERMS, variants=()),)))
+    plan, _ = decide(bare, replace(memory, jobs=told))
+    assert plan.job_w[0] == pytest.approx(CARDS * WANTS_W, rel=0.1)

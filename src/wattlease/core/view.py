@@ -58,12 +58,22 @@ def intents(snapshot: Snapshot, known: Estimate, memory: Memory) -> Intent:
     # who was told to wait and was started all the same runs, and who was told to pause and is queued again waits
     still = np.where(paused | running, int(Kind.PAUSE), int(Kind.WAIT))
     pending = dwelling & other & ((told.meant_kind == int(Kind.RUN)) | (told.meant_kind == still))
+    pending &= (told.meant_kind != int(Kind.RUN)) | _is_there(snapshot, told.meant_size)
     return Intent(
         dwelling,
         pending,
         np.where(pending, told.meant_kind, kind).astype(np.int64),
         np.where(pending, told.meant_size, known.size).astype(np.int64),
     )
+
+
+def _is_there(snapshot: Snapshot, size: Floats) -> Bools:
+    """Whether a job's terms still know a size: their owner may have taken it from them since."""
+    table = size_table(snapshot.site.terms)
+    known = np.nan_to_num(size, nan=0.0).astype(np.int64)
+    found: Bools = known < table.shape[1]
+    found &= ~np.isnan(table[snapshot.jobs.terms, np.minimum(known, table.shape[1] - 1), 0])
+    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,8 @@ _SWAP = (
     Rule("variants", f"{_SERVED}v.serving.service != self.swap.own.service)", _TWO_SERVICES),
     Rule(
         "variants",
-        f"{_SERVED}self.variants.exists_one(w, has(w.serving) && w.serving.service == v.serving.service))",
+        f"{_SERVED}"
+        "self.variants.all(w, w.name == v.name || !has(w.serving) || w.serving.service != v.serving.service))",
         _TWO_SERVICES,
     ),
     Rule(
@@ -62,7 +63,7 @@ _SWAP = (
     Rule(
         "variants",
         f"{_SERVED}v.serving.sleep == 'Sleep' || "
-        "self.variants.exists_one(w, has(w.serving) && w.serving.deployment == v.serving.deployment))",
+        "self.variants.all(w, w.name == v.name || !has(w.serving) || w.serving.deployment != v.serving.deployment))",
         _TWO_DEPLOYMENTS,
     ),
 )
