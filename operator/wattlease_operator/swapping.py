@@ -195,7 +195,7 @@ def _told(before: Course, found: Followed, sight: Sight, why: str) -> tuple[str,
             return "SwapBegun", f"{why or 'a smaller model is wanted'}; {swap.names[course.target]} is woken"
         return "SwapBack", why if why.startswith("restored") else "the own model is to serve again"
     full = course.full_s == course.full_s and before.full_s != before.full_s
-    if full and course.since_s > float("-inf"):
+    if full and course.moved_s > float("-inf"):  # not after a swap that ended before it moved anything
         name = swap.names[course.target] or "the own model"
         return "Swapped", f"all requests of route {sight.route.ref.name} go to {name}"
     return None
