@@ -230,18 +230,3 @@ def test_a_small_model_that_begins_to_fail_loses_its_requests_at_once(hall: Hall
         assert all(broke_s - 2.0 <= answer.at_s <= broke_s + 12.0 for answer in bad)
         made.until(made.at_rest, "all is as it was", 90.0)
         assert "SwapFailed" in made.reasons()
-
-
-def test_weights_that_a_re_apply_puts_back_again_and_again_are_left_to_it(hall: Hall) -> None:
-    with chat(hall, "gitops") as made:
-        manifest = route("chat", "gitops", "gitops.example.com", ((LARGE, 100), (SMALL, 0)), PORT)
-        hall.site.limit(LOW_W)
-        begun_s = time.monotonic()
-        while "SwapFailed" not in made.reasons():
-            assert time.monotonic() - begun_s < 240.0
-            if made.weights() != [100, 0]:
-                made.plane.apply(manifest)
-            time.sleep(1.0)
-        made.until(made.at_rest, "all is as it was", 60.0)
-        assert "somebody else" in made.notes()
-        assert not made.client.bad()
