@@ -7,13 +7,14 @@ redirect is followed, no name resolved, and no answer read beyond a bound.
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
 import orjson
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 CALL_S = 4.0
 """A token that takes longer is no answer."""
@@ -30,9 +31,6 @@ BUSY = (
 )
 REQUESTS = "http_requests_total"
 """Counter of prometheus-fastapi-instrumentator, which vLLM brings: its label `status` is 2xx, 4xx or 5xx."""
-
-_SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{([^}]*)\})?\s+([0-9.eE+-]+)")
-_FAILED = re.compile(r'status="5')
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +59,10 @@ class Servers:
         """How it does; one that sleeps is not asked for a token."""
         asleep = await self._asleep(address) if sleeps else None
         good, told = await asyncio.gather(self._answers(address) if not asleep else _none(), self._metrics(address))
-        busy = [value for name, _, value in told if name in BUSY]
-        counted = [(labels, value) for name, labels, value in told if name == REQUESTS]
-        failed = sum(value for labels, value in counted if _FAILED.search(labels))
-        return Told(asleep, good, round(sum(busy)) if busy else None, sum(value for _, value in counted), failed)
+        busy = [sample.value for sample in told if sample.name in BUSY]
+        counted = [sample for sample in told if sample.name == REQUESTS]
+        failed = sum(sample.value for sample in counted if sample.labels.get("status", "").startswith("5"))
+        return Told(asleep, good, round(sum(busy)) if busy else None, sum(s.value for s in counted), failed)
 
     async def sleep(self, address: str) -> str:
         """Have vLLM put its weights into the host's memory; why it does not, if so."""
@@ -96,10 +94,9 @@ class Servers:
         status, _ = await self._ask("POST", f"{address}/v1/completions", asked)
         return 0 < status < 500 and status != 404
 
-    async def _metrics(self, address: str) -> list[tuple[str, str, float]]:
+    async def _metrics(self, address: str) -> list[Sample]:
         status, body = await self._ask("GET", f"{address}/metrics")
-        lines = body.decode(errors="replace").splitlines() if status == 200 else ()
-        return list(_samples(lines))
+        return _samples(body.decode(errors="replace")) if status == 200 else []
 
     async def _ask(
         self, verb: str, url: str, body: Mapping[str, Any] | None = None, span_s: float = CALL_S
@@ -130,14 +127,12 @@ async def _none() -> None:
     return None
 
 
-def _samples(lines: Iterable[str]) -> Iterable[tuple[str, str, float]]:
-    """Name, labels and value of each sample."""
-    for line in lines:
-        if found := _SAMPLE.match(line):
-            try:
-                yield found[1], found[2] or "", float(found[3])
-            except ValueError:
-                continue
+def _samples(text: str) -> list[Sample]:
+    """All samples; none of a text that is not Prometheus's."""
+    try:
+        return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    except ValueError:
+        return []
 
 
 def _json(body: bytes) -> Mapping[str, Any]:
