@@ -208,7 +208,7 @@ class Site:
         for i in leave:
             assert mapping.leave(self.nodes[i].jobs, f"{i + 1}") is None
 
-    def lends_to(self, *busy: int, patience_s: float = 25.0) -> float:
+    def lends_to(self, *busy: int, patience_s: float = 60.0) -> float:
         """Let these have much to do, and wait until they have what the others returned; return how long it took."""
         self.work(*busy)
         return until(lambda: all(self.nodes[i].watts_w() > LENT_W for i in busy), patience_s, f"watts go to {busy}")
