@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "runtime" / "controller"))  #
 from leased_nodes import SECRET, until
 
 from wattlease.core.lease import Grant, Holder
+from wattlease.facility.keeping import Keeping, Remembered
+from wattlease.facility.prices.month import MonthPeak
 from wattlease.facility.shares.facility import Facility
 from wattlease.facility.shares.settings import FacilitySettings
+from wattlease.runtime.controller.surroundings import surroundings_of
 from wattlease.runtime.lease.client import Duties, LeaseClient
 from wattlease.runtime.lease.grantors import Grantors
 from wattlease.runtime.lease.leadership import Term
@@ -94,6 +99,16 @@ async def test_watts_go_where_they_are_dearest_and_never_sum_to_more_than_the_li
             assert cheap.in_force_w + dear.in_force_w <= 10_000.0 + 1e-6
             await asyncio.sleep(0.05)
         assert cheap.in_force_w < 4100.0
+
+
+async def test_its_battery_is_planned_by_the_months_peak_as_any_controllers_is(tmp_path: Path) -> None:
+    month = MonthPeak(f"{datetime.now(UTC):%Y-%m}", 7500.0, 3.0)
+    Keeping(tmp_path / "facility" / "kept.json").save(Remembered(peaks={"campus": month}))
+    tariff = {"demandCharge": {"targetWatts": 9000, "pricePerKilowatt": 15}}
+    pack = {"name": "pack", "capacityWattHours": 1000, "maxChargeWatts": 500, "maxDischargeWatts": 500}
+    told = settings(tmp_path, storage=[pack], **tariff)
+    facility = Facility(told, StateFolder(tmp_path), surroundings_of(told.budgets, tmp_path))
+    assert [peak.peak_w for peak in facility._snapshot(time.time()).peaks] == [7500.0]
 
 
 async def test_a_limit_that_falls_in_the_file_falls_on_the_clusters(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from wattlease.core.offers import Kind, View
 from wattlease.core.outcome import Outcome, changes, gpu_caps, outcome, relaxed, spare, storage_actions
 from wattlease.core.set_back import set_back
 from wattlease.core.sites import roll_up, site_table
-from wattlease.core.standing import scope_plans
+from wattlease.core.standing import held_back, scope_plans
 from wattlease.core.storing import to_scopes
 from wattlease.core.tick import Tick, assess
 from wattlease.core.tracking import of_it
@@ -95,7 +95,10 @@ def _plan(tick: Tick, view: View, offered: Table, chosen: Assigned, memory: Memo
     of_job = np.where(tick.share[:jobs] > 0, spare_frac, np.inf).min(axis=1)
     cap_w = relaxed(view, bare, np.where(np.isfinite(of_job), of_job, 0.0))
     result = replace(bare, cap_w=guards.never_raised(cap_w, memory, guards.unheard(tick.known, tick.view)))
-    scopes = scope_plans(tick, drawn_w, result, memory.scopes.mean_w)
+    cut = held_back(result) @ tick.share[: len(result.kind)] > 0
+    # a moment over the limit is nothing while the mean over the meter's window is under it
+    lasting_w = np.fmin(tick.known.draw_w, memory.scopes.mean_w)
+    scopes = scope_plans(tick, drawn_w + tick.aim.aim_w - tick.room_w, cut, lasting_w)
     actions, why = _actions(tick, result, _set_points_w(tick, given_w, left_w), left_w, tightest(scopes))
     plan = Plan(
         now_s=snapshot.now_s,

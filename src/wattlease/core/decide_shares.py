@@ -21,11 +21,10 @@ from wattlease.core.model import Floats, Snapshot
 from wattlease.core.outcome import storage_actions
 from wattlease.core.set_back import set_back
 from wattlease.core.share_split import Claim, Split, split
+from wattlease.core.sites import roll_up
+from wattlease.core.standing import scope_plans
 from wattlease.core.storing import to_scopes
-from wattlease.core.tick import Tick, assess, first_fall_s
-
-LOOK_S = 900.0
-"""A limit that falls within this time is told as coming."""
+from wattlease.core.tick import Tick, assess
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ def decide_shares(snapshot: Snapshot, wishes: Sequence[Wish], memory: Memory) ->
     power_w = _set_points_w(tick, needed.watts_w[len(wishes) :], room_w - drawn_w)
     charged_w = to_scopes(snapshot, np.maximum(-power_w, 0.0))
     found = split([*_claims(tick, wishes, slack=True), *units], room_w - charged_w, parents)
-    scopes = _scope_plans(tick, needed, drawn_w - room_w)
+    scopes = scope_plans(tick, drawn_w - room_w + tick.aim.aim_w, needed.binds, tick.known.draw_w)
     plan = _plan(snapshot, scopes, power_w, found.watts_w[: len(wishes)])
     return Shared(plan, needed.price), _remember(tick, memory, needed)
 
@@ -94,12 +93,8 @@ def _batteries(tick: Tick) -> list[Claim]:
 def _by_scope(snapshot: Snapshot, watts_w: Floats) -> Floats:
     """Sums of the claims over every scope with all below it."""
     site, clusters = snapshot.site, len(snapshot.site.nodes.id)
-    total_w = to_scopes(snapshot, watts_w[clusters:]) if site.storages else np.zeros(len(site.scopes))
-    own_w = np.bincount(site.nodes.scope, watts_w[:clusters], len(site.scopes)).astype(float)
-    for s in range(len(site.scopes) - 1, 0, -1):  # parents come before children
-        if site.scopes[s].parent >= 0:
-            own_w[site.scopes[s].parent] += own_w[s]
-    return total_w + own_w
+    own_w = np.bincount(site.nodes.scope, watts_w[:clusters], len(site.scopes))
+    return roll_up(site, own_w) + to_scopes(snapshot, watts_w[clusters:])
 
 
 def _set_points_w(tick: Tick, kept_w: Floats, left_w: Floats) -> Floats:
@@ -113,34 +108,6 @@ def _set_points_w(tick: Tick, kept_w: Floats, left_w: Floats) -> Floats:
             power_w[u] = -min(float(tick.stores.charge_w[u]), float(left_w[above].min()))
             left_w = left_w + np.where(above, power_w[u], 0.0)
     return power_w
-
-
-def _scope_plans(tick: Tick, needed: Split, beyond_w: Floats) -> tuple[ScopePlan, ...]:
-    planned_w = beyond_w + tick.aim.aim_w
-    return tuple(
-        ScopePlan(
-            scope=scope.id,
-            limit_w=bound.limit_w,
-            source=bound.binding.source,
-            text=bound.binding.text,
-            draw_w=float(tick.known.draw_w[s]),
-            planned_w=float(planned_w[s]),
-            state=_state(tick, s, bool(needed.binds[s])),
-        )
-        for s, (scope, bound) in enumerate(zip(tick.snapshot.site.scopes, tick.bounds, strict=True))
-    )
-
-
-def _state(tick: Tick, s: int, binds: bool) -> str:
-    """The worst that is true."""
-    bound = tick.bounds[s]
-    if not tick.known.meter_fresh[s]:
-        return "blind"
-    if tick.known.draw_w[s] > bound.limit_w:
-        return "over"
-    if binds:
-        return "releasing" if tick.aim.allowed_w[s] < tick.aim.target_w[s] - 1.0 else "shedding"
-    return "preparing" if first_fall_s(bound, bound.limit_w) < tick.snapshot.now_s + LOOK_S else "within"
 
 
 def _plan(snapshot: Snapshot, scopes: tuple[ScopePlan, ...], power_w: Floats, grant_w: Floats) -> Plan:

@@ -8,7 +8,15 @@ from dataclasses import replace
 import numpy as np
 
 from wattlease.core.memory import Memory
-from wattlease.core.model import Snapshot
+from wattlease.core.model import Snapshot, Window
+
+AHEAD_S = 26 * 3600.0
+"""A lease has no end that is known: as a window it lasts beyond all that is looked ahead to."""
+
+
+def leased_window(name: str, watts_w: float, now_s: float) -> Window:
+    """The watts that are leased to a site, as one limit of its root among others."""
+    return Window(0, "share", name, now_s - 1.0, now_s + AHEAD_S, watts_w)
 
 
 def risen(memory: Memory, snapshot: Snapshot) -> Memory:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from wattlease.core.actions import ScopePlan
 from wattlease.core.choose import LOOK_S
-from wattlease.core.model import Floats
+from wattlease.core.model import Bools, Floats
 from wattlease.core.offers import Kind
 from wattlease.core.outcome import Outcome
 from wattlease.core.tick import Tick, first_fall_s
@@ -13,13 +13,12 @@ FULL_FRAC = 0.9995
 """A job that keeps this much of its speed is not held back."""
 
 
-def scope_plans(tick: Tick, drawn_w: Floats, result: Outcome, mean_w: Floats) -> tuple[ScopePlan, ...]:
+def scope_plans(tick: Tick, planned_w: Floats, cut: Bools, lasting_w: Floats) -> tuple[ScopePlan, ...]:
     """Each scope's limit, what binds, what it draws, and what it is planned to draw from the feed.
 
-    `drawn_w` is what its jobs and batteries are planned to take.
+    `cut` says whether anybody in it gives something up, `lasting_w` is what must be above the limit for the scope to be
+    over it.
     """
-    planned_w = drawn_w + tick.aim.aim_w - tick.room_w
-    cut = held_back(result) @ tick.share[: len(result.kind)]
     return tuple(
         ScopePlan(
             scope=scope.id,
@@ -28,7 +27,7 @@ def scope_plans(tick: Tick, drawn_w: Floats, result: Outcome, mean_w: Floats) ->
             text=bound.binding.text,
             draw_w=float(tick.known.draw_w[s]),
             planned_w=float(planned_w[s]),
-            state=_state(tick, s, float(mean_w[s]), bool(cut[s] > 0)),
+            state=_state(tick, s, float(lasting_w[s]), bool(cut[s])),
         )
         for s, (scope, bound) in enumerate(zip(tick.snapshot.site.scopes, tick.bounds, strict=True))
     )
@@ -40,13 +39,12 @@ def held_back(result: Outcome) -> Floats:
     return (slowed | (result.kind == int(Kind.PAUSE))).astype(float)
 
 
-def _state(tick: Tick, s: int, mean_w: float, cut: bool) -> str:
-    """The worst that is true; a moment over the limit is nothing while the mean over the meter's window, `mean_w`, is
-    under it."""
+def _state(tick: Tick, s: int, lasting_w: float, cut: bool) -> str:
+    """The worst that is true."""
     bound = tick.bounds[s]
     if not tick.known.meter_fresh[s]:
         return "blind"
-    if min(tick.known.draw_w[s], mean_w) > bound.limit_w:
+    if lasting_w > bound.limit_w:
         return "over"
     if cut:
         return "releasing" if tick.aim.allowed_w[s] < tick.aim.target_w[s] - 1.0 else "shedding"

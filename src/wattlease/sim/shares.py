@@ -16,9 +16,9 @@ from wattlease.core.decide import decide
 from wattlease.core.decide_shares import Wish, decide_shares
 from wattlease.core.frontier import Frontier, frontier, margin
 from wattlease.core.lease import TTL_S, Answer, Holder, Ledger, Member, Roster, Target, allowed_w, ask, hear
-from wattlease.core.leased import risen
+from wattlease.core.leased import leased_window, risen
 from wattlease.core.memory import FRESH, Memory
-from wattlease.core.model import Floats, NodeReadings, Site, Snapshot, Window
+from wattlease.core.model import Floats, NodeReadings, Site, Snapshot
 from wattlease.core.shares_site import NO_JOBS, readings_of_shares, site_of_shares
 from wattlease.sim.parts import Part, joined, parts_of
 from wattlease.sim.scenario import Fault, Scenario
@@ -29,8 +29,6 @@ what a watt is worth to it."""
 
 NEAR_FRAC = 1e-3
 """What a watt is worth is looked at to a thousandth of a cluster's watts: prices leap between a job's levels."""
-
-HORIZON_S = 26 * 3600.0
 
 
 class Cluster:
@@ -47,8 +45,7 @@ class Cluster:
         """What its controller does with the watts that it has now."""
         now_s = whole.now_s
         self.granted_w = allowed_w(self.holder, now_s)
-        window = Window(0, "share", "leased", now_s - 1.0, now_s + HORIZON_S, self.granted_w)
-        seen = self.part.snapshot(whole, window)
+        seen = self.part.snapshot(whole, leased_window("leased", self.granted_w, now_s))
         before = risen(self.memory, seen)
         self.frontier = frontier(seen, before)
         plan, self.memory = decide(seen, before)

@@ -21,11 +21,9 @@ from wattlease.core.lease import Refused, Target
 from wattlease.core.memory import FRESH, ScopesMemory
 from wattlease.core.model import NodeReadings, Site, Snapshot
 from wattlease.core.shares_site import NO_JOBS, readings_of_shares, site_of_shares
-from wattlease.facility.battery.batteries import NOBODYS
 from wattlease.facility.shares.settings import FacilitySettings
-from wattlease.runtime import calendar
 from wattlease.runtime.controller.act import supply_w
-from wattlease.runtime.controller.surroundings import Around, Surroundings
+from wattlease.runtime.controller.surroundings import Surroundings, surrounded
 from wattlease.runtime.job_accounts import JobAccounts
 from wattlease.runtime.job_book import JobBook
 from wattlease.runtime.lease.clock import Now, steady_s
@@ -38,9 +36,6 @@ from wattlease.runtime.notify import ALIVE, notify
 from wattlease.runtime.showing import Showing
 from wattlease.runtime.site import membership_of, scopes_of, shadows, storages_of
 from wattlease.runtime.web import Page
-
-HORIZON_S = 26 * 3600.0
-"""How far ahead windows are looked up."""
 
 NEWS_FRAC = 5e-4
 """A cluster is woken for a cut or a raise of this share of the limit; of a smaller one it hears within a second."""
@@ -111,15 +106,14 @@ class Facility:
 
     def _snapshot(self, now_s: float) -> Snapshot:
         site, steady, ledger = self._site, self._now(), self.grantor.ledger
-        around = self.surroundings.around(site, now_s) if self.surroundings else Around()
         told = [self.grantor.shares.get(name) for name in site.nodes.id]
-        known = ledger.accounts if ledger else {}
+        enrolled = ledger.accounts if ledger else {}
         granted_w = [
-            ledger.liability_w(name, steady) if ledger and name in known else float(most_w)
+            ledger.liability_w(name, steady) if ledger and name in enrolled else float(most_w)
             for name, most_w in zip(site.nodes.id, site.nodes.nameplate_w, strict=True)
         ]
         nothing = np.full(len(told), np.nan)
-        return Snapshot(
+        known = Snapshot(
             now_s=now_s,
             site=site,
             gpus=readings_of_shares(
@@ -129,12 +123,8 @@ class Facility:
             ),
             nodes=NodeReadings(nothing, np.full(len(told), np.inf), np.array(granted_w)),
             jobs=NO_JOBS,
-            meters=around.meters,
-            storages=around.storages or (NOBODYS,) * len(site.storages),
-            windows=(*calendar.windows(site.scopes, now_s, HORIZON_S), *around.windows),
-            forecasts=around.forecasts,
-            prices=around.prices,
         )
+        return surrounded(known, self.surroundings)
 
     def _wishes(self) -> tuple[Wish, ...]:
         """What each cluster asks for; one whose lease has run out is not heard."""

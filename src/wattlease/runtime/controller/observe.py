@@ -8,20 +8,13 @@ from dataclasses import replace
 import numpy as np
 
 from wattlease.core.lease import Ledger
-from wattlease.core.model import Floats, GpuReadings, NodeReadings, Site, Snapshot, Storage, Window
-from wattlease.runtime import calendar
+from wattlease.core.model import Floats, GpuReadings, NodeReadings, Site, Snapshot, Window
 from wattlease.runtime.controller.settings import ControllerSettings
-from wattlease.runtime.controller.surroundings import Around, Surroundings
+from wattlease.runtime.controller.surroundings import Surroundings, surrounded
 from wattlease.runtime.controller.workload import Workload
 from wattlease.runtime.lease.grantor import Heard
 from wattlease.runtime.lease.report import CardReport
 from wattlease.runtime.site import site_of
-
-HORIZON_S = 26 * 3600.0
-"""How far ahead windows are looked up."""
-
-NO_STORAGE = Storage(soc_frac=np.nan, soh_frac=1.0, power_w=0.0, age_s=np.inf, available=False)
-"""A battery that nobody here reaches."""
 
 SAME_W = 0.5
 """A card's range that differs from what is known by less is the same."""
@@ -60,23 +53,17 @@ class Observer:
         jobs, job = self._workload.jobs(self.site, cards, np.nan_to_num(power_w), now_s)
         if self.site.terms is not self._workload.terms:
             self.site = replace(self.site, terms=self._workload.terms)
-        around = self._surroundings.around(self.site, now_s) if self._surroundings else Around()
         cap_w = np.array([card.limit_w if card else np.nan for card in cards])
         granted_w = np.array([_liability_w(ledger, name, steady_s) for name in self.site.nodes.id])
         node_w, node_age_s = self._nodes(reports, steady_s)
-        return Snapshot(
+        known = Snapshot(
             now_s=now_s,
             site=self.site,
             gpus=GpuReadings(power_w, age_s, np.where(np.isnan(cap_w), self.site.gpus.max_cap_w, cap_w), job),
             nodes=NodeReadings(node_w, node_age_s, np.fmin(granted_w, self.site.nodes.nameplate_w)),
             jobs=jobs,
-            meters=around.meters,
-            storages=around.storages or (NO_STORAGE,) * len(self.site.storages),
-            windows=(*calendar.windows(self.site.scopes, now_s, HORIZON_S), *around.windows, *leased),
-            forecasts=around.forecasts,
-            prices=around.prices,
-            peaks=around.peaks,
         )
+        return surrounded(known, self._surroundings, leased)
 
     def _spread(self, reports: Mapping[str, Heard], steady_s: float) -> tuple[list[CardReport | None], Floats]:
         """The reports' cards in the place of the site's, and how old each one's reading is."""

@@ -20,6 +20,7 @@ from uuid import uuid4
 from wattlease.core.actions import Plan
 from wattlease.core.frontier import Frontier
 from wattlease.core.lease import Grant, Holder, Ledger, with_fallback
+from wattlease.core.leased import leased_window
 from wattlease.core.model import Window
 from wattlease.runtime.controller.lasting import Kept
 from wattlease.runtime.controller.settings import ControllerSettings
@@ -41,9 +42,6 @@ OBEY_LOOK_S = 0.02
 
 SILENT_S = 3.0
 """A node that was not heard for so long may be dead, its caps as they were."""
-
-HORIZON_S = 26 * 3600.0
-"""The share as a window has no end that is known; windows are looked up for this long."""
 
 ROUNDING_W = 1e-3
 """By how much less sums of thousands of nodes differ when their order does."""
@@ -78,7 +76,7 @@ class Share:
         """The share as one limit among others, at unix time `now_s`."""
         watts_w, until_s = self.leased()
         name = "guaranteed" if until_s is None else "leased"
-        return Window(0, "share", name, now_s - 1.0, now_s + HORIZON_S, watts_w)
+        return leased_window(name, watts_w, now_s)
 
     def tell(self, plan: Plan, of: Frontier) -> None:
         """What the facility is to know of a tick."""

@@ -6,11 +6,12 @@ The facility registers itself by entry point, so that no controller imports it a
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol, TypeAlias, cast
 
+import numpy as np
 from prometheus_client.registry import Collector
 
 from wattlease.core.actions import Plan
@@ -18,8 +19,15 @@ from wattlease.core.api import PowerBudget
 from wattlease.core.errors import BudgetError
 from wattlease.core.memory import Memory
 from wattlease.core.model import NO_PRICES, Forecast, Peak, Prices, Reading, Site, Snapshot, Storage, Window
+from wattlease.runtime import calendar
 
 ENTRY_POINTS = "wattlease.surroundings"
+
+HORIZON_S = 26 * 3600.0
+"""How far ahead windows are looked up."""
+
+NO_STORAGE = Storage(soc_frac=np.nan, soh_frac=1.0, power_w=0.0, age_s=np.inf, available=False)
+"""A battery that nobody here reaches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,21 @@ class Surroundings(Protocol):
 
     def metrics(self) -> Collector:
         """What a scrape sees of it."""
+
+
+def surrounded(snapshot: Snapshot, surroundings: Surroundings | None, leased: Sequence[Window] = ()) -> Snapshot:
+    """The snapshot with all that lies around its site now, and what the calendar and a lease allow of it."""
+    site, now_s = snapshot.site, snapshot.now_s
+    around = surroundings.around(site, now_s) if surroundings else Around()
+    return replace(
+        snapshot,
+        meters=around.meters,
+        storages=around.storages or (NO_STORAGE,) * len(site.storages),
+        windows=(*calendar.windows(site.scopes, now_s, HORIZON_S), *around.windows, *leased),
+        forecasts=around.forecasts,
+        prices=around.prices,
+        peaks=around.peaks,
+    )
 
 
 SurroundingsOf: TypeAlias = Callable[[Sequence[PowerBudget], Path], Surroundings]
