@@ -33,6 +33,9 @@ CALM_S = 10.0
 GIVES_MIN_FRAC = 0.25
 """A cut is enlarged for cards which it does not touch because they draw little; at most fourfold."""
 
+DEAD_FRAC = 0.02
+"""A sensor that never moves is dead if the counter tells of so much more: a step of 100 ms in half of ten seconds."""
+
 SAME_TIME_S = 1e-6
 
 
@@ -127,10 +130,26 @@ class Draws:
         return (last.drawn_j - first.drawn_j) / span_s
 
     def _highest_w(self, begins: int) -> float:
-        """The highest draw read since a sample; no bound where none was read, or all are the same: a dead sensor."""
-        reads_w = {sample.read_w for sample in islice(self.samples, begins, None)}
+        """The highest draw read since a sample; no bound where one was not read, or the sensor is dead."""
+        reads_w = [sample.read_w for sample in islice(self.samples, begins, None)]
         told_w = [read_w for read_w in reads_w if read_w is not None]
-        return max(told_w) if len(told_w) == len(reads_w) > 1 else inf
+        return max(told_w) if len(told_w) == len(reads_w) and not self._dead() else inf
+
+    def _dead(self) -> bool:
+        """Whether all samples have the same draw while the counter tells of more, first and last: one that stood still
+        and caught up tells of more in one half only."""
+        first, last = self.samples[0], self.samples[-1]
+        if last.at_s - first.at_s < WINDOWS[-1][0] - SAME_TIME_S or len({sample.read_w for sample in self.samples}) > 1:
+            return False
+        middle = self.samples[bisect_right(self.samples, (first.at_s + last.at_s) / 2.0, key=_at_s) - 1]
+        return _tells_more(first, middle) and _tells_more(middle, last)
+
+
+def _tells_more(first: Sample, last: Sample) -> bool:
+    """Whether the counter tells of more between two samples than the draw read does."""
+    if first.energy_j is None or last.energy_j is None or last.read_w is None:
+        return False
+    return last.energy_j - first.energy_j > (1.0 + DEAD_FRAC) * last.read_w * (last.at_s - first.asked_s)
 
 
 def _at_s(sample: Sample) -> float:
