@@ -13,7 +13,7 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from wattlease.core.fit import Points, fit
+from wattlease.core.fit import STRICT_TIER, Points, fit
 
 LEVELS = 7
 LUMPS = 2
@@ -38,7 +38,7 @@ def instance(rows: int, rng: np.random.Generator, tiers: int = 1) -> Points:
     if tiers > 1:
         tier = (np.arange(columns)[:, None] >= rng.integers(1, columns + 1, rows)).astype(np.int64)
     if tiers > 2:
-        tier[1:, rng.random(rows) < 0.125] = 2
+        tier[1:, rng.random(rows) < 0.125] = STRICT_TIER
     return Points(watts_w, cost, tier, chain)
 
 

@@ -11,11 +11,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wattlease.core import levers
-from wattlease.core.actions import Pause, Release
+from wattlease.core.actions import Hold, Pause, Release
 from wattlease.core.choose import HEADROOM_FRAC
 from wattlease.core.decide import decide
 from wattlease.core.memory import FRESH, Memory
-from wattlease.core.model import NONE, JobState, Snapshot, Terms
+from wattlease.core.model import NONE, Bools, JobState, Snapshot, Terms
 from wattlease.core.offers import Kind, Tier
 from wattlease.core.tick import assess
 from wattlease.sim import instances
@@ -116,3 +116,60 @@ def test_who_begins_leaves_headroom_above_what_contracts_need(limit_frac: float,
     runs = ~tick.view.off
     runs[begins] = True
     assert not begins or least_w[runs].sum() <= tick.room_w[0] * (1.0 - HEADROOM_FRAC) + 1e-3
+
+
+@COUNTS
+def test_a_released_job_that_has_not_begun_waits_again_before_a_contract_is_broken(counts: str) -> None:
+    """Its dwell is there for jobs that would lose work; this one has none to lose."""
+    snapshot, memory = settled(site(4, 0, 1.3, counts, waiting=1))
+    waits = snapshot.jobs.state == JobState.HELD
+    assert waits.sum() == 1
+    state = np.where(waits, int(JobState.RELEASED), snapshot.jobs.state)
+    released = replace(snapshot, jobs=replace(snapshot.jobs, state=state))
+    at_s = replace(memory.jobs, changed_s=np.where(waits, snapshot.now_s - 1.0, -np.inf))
+    full_w = released.site.scopes[0].budget.spec.limit_watts / 1.3
+    plan, _ = decide(instances.limited(released, full_w), replace(memory, jobs=at_s))
+    assert plan.actions == tuple(Hold(released.jobs.id[j]) for j in np.flatnonzero(waits))
+    assert plan.speed_frac[~waits].min() > FLOOR - 1e-6
+
+
+@COUNTS
+@pytest.mark.parametrize("step_frac", [0.001, 0.002, 0.004])
+def test_no_contract_of_many_is_broken_while_somebody_could_still_be_paused(counts: str, step_frac: float) -> None:
+    """However little a contract's watts are beside the room of all, nobody waits for the next look at who runs."""
+    snapshot, memory = settled(site(20, 6, 0.85, counts))
+    full_w = snapshot.site.scopes[0].budget.spec.limit_watts / 0.85
+    for limit_frac in np.arange(0.85, 0.7, -step_frac):
+        plan, memory = decide(instances.limited(snapshot, limit_frac * full_w), memory)
+        told = {action.job for action in plan.actions if isinstance(action, Pause)}
+        goes = np.array([job in told for job in snapshot.jobs.id])
+        if (plan.speed_frac[:20] < FLOOR - 0.02).any():
+            assert ((snapshot.jobs.state == JobState.PAUSED) | goes)[20:].all(), (limit_frac, plan.speed_frac)
+        snapshot = instances.obeyed(snapshot, np.full(len(snapshot.gpus.job), WANTS_W), plan.cap_w, 1.0)
+        snapshot = without_cards(snapshot, goes)
+
+
+def without_cards(snapshot: Snapshot, goes: Bools) -> Snapshot:
+    """The same with these jobs paused."""
+    state = np.where(goes, int(JobState.PAUSED), snapshot.jobs.state)
+    gone = np.append(goes, False)[snapshot.gpus.job]
+    job, power_w = np.where(gone, NONE, snapshot.gpus.job), np.where(gone, H100.idle_w, snapshot.gpus.power_w)
+    return replace(
+        snapshot, jobs=replace(snapshot.jobs, state=state), gpus=replace(snapshot.gpus, job=job, power_w=power_w)
+    )
+
+
+@COUNTS
+@pytest.mark.parametrize("limit_frac", [0.8, 0.72, 0.66])
+def test_no_contract_is_broken_while_a_job_that_was_promised_nothing_is_above_its_least_cap(
+    counts: str, limit_frac: float
+) -> None:
+    """Under half of rated power work takes more energy; that is dear, but nobody's promise is broken by it."""
+    snapshot = site(6, 4, limit_frac, counts)
+    free = replace(LOOSE, pausable=False, value_per_gpu_h=50.0)
+    snapshot = replace(snapshot, site=replace(snapshot.site, terms=(STRICT, free)))
+    plan, _ = decide(snapshot, FRESH)
+    if (plan.speed_frac[:6] < FLOOR - 0.01).any():
+        assert plan.cap_w[6:] == pytest.approx(H100.min_cap_w)
+    else:
+        assert (plan.cap_w[6:] < H100.rated_w).all()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wattlease.core.fit import Choice, Points, fit
+from wattlease.core.fit import STRICT_TIER, Choice, Points, fit
 from wattlease.core.model import Floats
 
 SPEC = importlib.util.spec_from_file_location("bench_fit", Path(__file__).parents[1] / "bench" / "bench_fit.py")
@@ -37,7 +37,7 @@ def least_w(points: Points, tier: int) -> Floats:
 
 def within(points: Points, frac: float) -> float:
     """A limit between what the least points draw and all that is wanted."""
-    low_w = float(least_w(points, 2).sum())
+    low_w = float(least_w(points, STRICT_TIER).sum())
     return low_w + frac * (float(points.watts_w[0].sum()) - low_w)
 
 
@@ -63,7 +63,7 @@ def test_what_cannot_fit_is_at_its_least_and_says_what_is_missing(
     seed: int, rows: int, tiers: int, frac: float
 ) -> None:
     points, rng = drawn(seed, rows, tiers)
-    low_w = least_w(points, 2)
+    low_w = least_w(points, STRICT_TIER)
     choice = fit(points, rng.permutation(rows), frac * float(low_w.sum()))
     np.testing.assert_allclose(choice.watts_w, low_w)
     assert choice.short_w == pytest.approx((1 - frac) * low_w.sum())
@@ -141,7 +141,7 @@ def test_a_lower_limit_never_costs_less_and_never_uses_more(seed: int, rows: int
 def test_while_a_protected_row_gives_all_others_give_all_they_have(seed: int, rows: int, frac: float) -> None:
     points, rng = drawn(seed, rows, 3)
     choice = fit(points, rng.permutation(rows), within(points, 0.3 * frac))
-    all_w = least_w(points, 1)
+    all_w = least_w(points, STRICT_TIER - 1)
     touched = choice.watts_w < all_w - 1e-4
     if touched.any():
         np.testing.assert_allclose(choice.watts_w[~touched], all_w[~touched], rtol=1e-6)

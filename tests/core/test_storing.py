@@ -5,13 +5,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wattlease.core.actions import Charge, Discharge
 from wattlease.core.decide import decide
 from wattlease.core.memory import FRESH
 from wattlease.core.model import Snapshot, Storage, StorageUnit
 from wattlease.core.storage_plan import StoragePlan
-from wattlease.core.storing import REPLAN_S
+from wattlease.core.storing import REPLAN_S, Stores, set_points_w, to_scopes
 from wattlease.core.tick import assess
 from wattlease.sim import instances
 from wattlease.sim.instances import Shape
@@ -84,6 +86,21 @@ def test_a_battery_charges_only_from_what_is_left() -> None:
     draw_w = assess(roomy, FRESH)[0].known.draw_w[0]
     some = instances.limited(roomy, draw_w + 1000.0)
     assert -1001.0 < planned(some, -3000.0)[0] < -500.0
+
+
+@given(st.lists(st.floats(-500.0, 9000.0), min_size=4, max_size=4), st.integers(0, 3), st.integers(0, 3))
+def test_what_charges_below_a_scope_is_never_more_than_is_left_in_it(left_w: list[float], one: int, two: int) -> None:
+    """Of nested scopes those in the middle count too."""
+    snapshot = site(0.9, racks=3)
+    scopes = tuple(replace(scope, parent=s - 1) for s, scope in enumerate(snapshot.site.scopes))
+    units = (replace(PACK, scope=one), replace(PACK, id="second", scope=two))
+    nested = replace(snapshot.site, scopes=scopes, storages=units)
+    snapshot = replace(snapshot, site=nested, storages=2 * snapshot.storages)
+    stored = Stores(np.zeros(2), np.full(2, MOST_W), np.zeros(2), np.zeros(4))
+    power_w = set_points_w(snapshot, stored, np.zeros(2), np.array(left_w))
+    assert (power_w <= 0.0).all()
+    assert (to_scopes(snapshot, -power_w) <= np.maximum(left_w, 0.0) + 1e-6).all()
+    assert power_w[0] == -min(MOST_W, *(max(watts, 0.0) for watts in left_w[: one + 1]))
 
 
 def test_charging_takes_no_watt_from_a_job() -> None:

@@ -80,7 +80,8 @@ class Dwell(Part):
     """A job that changed its batch or model keeps it at least this long."""
 
     hold_seconds: Seconds = 30
-    """A waiting job stays held, or released, at least this long."""
+    """A waiting job stays held, or released, at least this long; a released one that has not begun is held again sooner
+    where a running job's contract would be broken otherwise."""
 
 
 class PowerBudgetSpec(Part):

@@ -34,13 +34,17 @@ LOOK_S = 900.0
 """A job is not started into a limit that falls within this time, unless it will be done by then."""
 
 
-def states(tick: Tick, memory: Memory) -> View:
-    """The view with what each job is to do from now on: run at some size, pause or wait."""
+def states(tick: Tick, memory: Memory, *, held_again: bool = False) -> View:
+    """The view with what each job is to do from now on: run at some size, pause or wait.
+
+    With `held_again` those that have not begun may be told to wait again within their dwell.
+    """
     offered = _offered(tick, levers.offers(replace(tick.view, gone=True)))
     may = candidates(tick.snapshot, tick.known)
     same = guards.keeps_state(tick.view, offered.kinds, offered.sizes)
     cannot = (tick.view.state == int(JobState.HELD)) & ~may
-    fixed = tick.intent.dwelling | cannot | guards.unheard(tick.known, tick.view)
+    dwelling = tick.intent.dwelling & ~not_begun(tick) if held_again else tick.intent.dwelling
+    fixed = dwelling | cannot | guards.unheard(tick.known, tick.view)
     allowed = same | ~fixed
     if may.any():
         allowed = _not_into_a_cut(tick, offered, allowed, same, memory, may)
@@ -48,6 +52,12 @@ def states(tick: Tick, memory: Memory) -> View:
     chosen = assign(_struck(offered, allowed), tick.share, _rank(tick, memory), room_w, lumps=True)
     column = chosen.column[: offered.jobs]
     return replace(tick.view, kind=offered.kinds[column], size=offered.sizes[column])
+
+
+def not_begun(tick: Tick) -> Bools:
+    """Jobs whose watts are kept for them within their dwell, and who have no work to lose by waiting again."""
+    released = tick.view.state == int(JobState.RELEASED)
+    return released & (tick.view.kind == int(Kind.RUN)) & tick.intent.dwelling
 
 
 def _with_headroom_w(tick: Tick, offered: Table, same: Bools) -> Floats:

@@ -6,14 +6,14 @@ Slurm daemon, at the facility, in the simulator and in a replay of last night.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from wattlease.core import guards
 from wattlease.core.actions import Action, Plan, Release, Resume, ScopePlan
 from wattlease.core.assign import Assigned, Table
-from wattlease.core.choose import caps, states
+from wattlease.core.choose import caps, not_begun, states
 from wattlease.core.explain import Facts, sentence, tightest
 from wattlease.core.memory import Memory
 from wattlease.core.model import Floats, JobState, Snapshot
@@ -22,7 +22,7 @@ from wattlease.core.outcome import Outcome, changes, gpu_caps, outcome, relaxed,
 from wattlease.core.set_back import set_back
 from wattlease.core.sites import roll_up, site_table
 from wattlease.core.standing import held_back, scope_plans
-from wattlease.core.storing import to_scopes
+from wattlease.core.storing import set_points_w, to_scopes
 from wattlease.core.tick import Tick, assess
 from wattlease.core.tracking import of_it
 
@@ -33,8 +33,11 @@ work comes while watts are plenty."""
 NEW_SHORTAGE_W = 1.0
 """A shortage that grows by no more than this since the tick before is the same one."""
 
-NEW_BREACH_FRAC = 0.02
-"""Caps that take so much more of the room from contracts than the tick before call for another choice of states."""
+BREACH_FRAC = 0.02
+"""A job that lacks so much of what its contract needs is below it, beyond what its draw wavers by."""
+
+NEW_BREACH_FRAC = 0.01
+"""One that lacks so much more of it than in the tick before calls for another choice of states."""
 
 DEBT_HALF_S = 86_400.0
 
@@ -47,8 +50,10 @@ def decide(snapshot: Snapshot, memory: Memory) -> tuple[Plan, Memory]:
     tick, memory = assess(snapshot, memory)
     view = states(tick, memory) if slow else tick.view
     offered, chosen = caps(tick, view, memory)
-    if not slow and (_shorter(chosen, memory) or _breaks(tick, view, chosen, memory) or (came and _plenty(chosen))):
-        slow, view = True, states(tick, memory)
+    lacks = _lacks(view, chosen, memory)
+    early = not slow and (_shorter(chosen, memory) or lacks.newly or (came and _plenty(chosen)))
+    if early or (lacks.any and not_begun(tick).any()):
+        slow, view = True, states(tick, memory, held_again=lacks.any)
         offered, chosen = caps(tick, view, memory)
     plan, result = _plan(tick, view, offered, chosen, memory)
     return plan, _remember(tick, memory, plan, result, chosen, slow)
@@ -73,15 +78,21 @@ def _shorter(chosen: Assigned, memory: Memory) -> bool:
     return bool(np.any(chosen.short_w > memory.scopes.short_w + NEW_SHORTAGE_W))
 
 
-def _breaks(tick: Tick, view: View, chosen: Assigned, memory: Memory) -> bool:
-    """Whether caps newly take from contracts what a pause or a wait could give."""
+@dataclass(frozen=True, slots=True)
+class _Lacks:
+    """Whether caps take from any contract what a pause or a wait could give, and whether they newly do."""
+
+    any: bool
+    newly: bool
+
+
+def _lacks(view: View, chosen: Assigned, memory: Memory) -> _Lacks:
     own = (view.kind == int(Kind.RUN)) & (view.size == 0) & ~view.off
-    needs_w = np.minimum(view.floor_w, view.need_w) / view.track_frac
-    promised_w = np.where(own, view.stands_w(needs_w), 0.0)
-    lacks_w = np.maximum(promised_w - chosen.watts_w[: len(own)], 0.0).sum()
-    stood_w = view.stands_w(np.minimum(memory.jobs.cap_w, view.max_cap_w))
-    lacked_w = np.maximum(promised_w - stood_w, 0.0).sum()
-    return bool(lacks_w > lacked_w + NEW_BREACH_FRAC * max(float(tick.room_w[0]), 0.0))
+    promised_w = np.where(own, view.stands_w(np.minimum(view.floor_w, view.need_w) / view.track_frac), 0.0)
+    lacks_w = promised_w - chosen.watts_w[: len(own)]
+    lacked_w = np.maximum(promised_w - view.stands_w(np.minimum(memory.jobs.cap_w, view.max_cap_w)), 0.0)
+    below = lacks_w > BREACH_FRAC * promised_w
+    return _Lacks(bool(below.any()), bool((below & (lacks_w > lacked_w + NEW_BREACH_FRAC * promised_w)).any()))
 
 
 def _plan(tick: Tick, view: View, offered: Table, chosen: Assigned, memory: Memory) -> tuple[Plan, Outcome]:
@@ -99,7 +110,8 @@ def _plan(tick: Tick, view: View, offered: Table, chosen: Assigned, memory: Memo
     # a moment over the limit is nothing while the mean over the meter's window is under it
     lasting_w = np.fmin(tick.known.draw_w, memory.scopes.mean_w)
     scopes = scope_plans(tick, drawn_w + tick.aim.aim_w - tick.room_w, cut, lasting_w)
-    actions, why = _actions(tick, result, _set_points_w(tick, given_w, left_w), left_w, tightest(scopes))
+    power_w = set_points_w(snapshot, tick.stores, given_w, left_w)
+    actions, why = _actions(tick, result, power_w, left_w, tightest(scopes))
     plan = Plan(
         now_s=snapshot.now_s,
         actions=actions,
@@ -142,16 +154,6 @@ def _grants_w(tick: Tick, result: Outcome, spare_frac: Floats) -> Floats:
     configured_w = np.maximum(site_table(snapshot.site).overhead_w, 1.0)
     learned = (tick.known.overhead_w / configured_w)[nodes.scope]
     return np.bincount(snapshot.site.gpus.node, caps_w, len(nodes.id)) + nodes.overhead_w * learned
-
-
-def _set_points_w(tick: Tick, given_w: Floats, left_w: Floats) -> Floats:
-    """Each battery's set point, positive when it discharges; it is charged only from what is left."""
-    power_w, left_w = given_w.copy(), left_w.copy()
-    for u, unit in enumerate(tick.snapshot.site.storages):
-        if power_w[u] < 1.0 and tick.stores.charge_w[u] > 0.0:
-            power_w[u] = -min(tick.stores.charge_w[u], float(left_w[unit.scope]), float(left_w[0]))
-            left_w += to_scopes(tick.snapshot, power_w * (np.arange(len(power_w)) == u))
-    return power_w
 
 
 def _actions(

@@ -23,7 +23,7 @@ from wattlease.core.set_back import set_back
 from wattlease.core.share_split import Claim, Split, split
 from wattlease.core.sites import roll_up
 from wattlease.core.standing import scope_plans
-from wattlease.core.storing import to_scopes
+from wattlease.core.storing import set_points_w, to_scopes
 from wattlease.core.tick import Tick, assess
 
 
@@ -53,7 +53,8 @@ def decide_shares(snapshot: Snapshot, wishes: Sequence[Wish], memory: Memory) ->
     units = _batteries(tick)
     needed = split([*_claims(tick, wishes, slack=False), *units], room_w, parents)
     drawn_w = _by_scope(snapshot, needed.watts_w)
-    power_w = _set_points_w(tick, needed.watts_w[len(wishes) :], room_w - drawn_w)
+    given_w = tick.stores.discharge_w + tick.stores.more_w - needed.watts_w[len(wishes) :]
+    power_w = set_points_w(snapshot, tick.stores, given_w, room_w - drawn_w)
     charged_w = to_scopes(snapshot, np.maximum(-power_w, 0.0))
     found = split([*_claims(tick, wishes, slack=True), *units], room_w - charged_w, parents)
     scopes = scope_plans(tick, drawn_w - room_w + tick.aim.aim_w, needed.binds, tick.known.draw_w)
@@ -95,19 +96,6 @@ def _by_scope(snapshot: Snapshot, watts_w: Floats) -> Floats:
     site, clusters = snapshot.site, len(snapshot.site.nodes.id)
     own_w = np.bincount(site.nodes.scope, watts_w[:clusters], len(site.scopes))
     return roll_up(site, own_w) + to_scopes(snapshot, watts_w[clusters:])
-
-
-def _set_points_w(tick: Tick, kept_w: Floats, left_w: Floats) -> Floats:
-    """Each battery's power, positive when it discharges; it is charged only from what is left everywhere above it."""
-    site = tick.snapshot.site
-    power_w = tick.stores.discharge_w + tick.stores.more_w - kept_w
-    left_w = np.maximum(left_w, 0.0)
-    for u in range(len(site.storages)):
-        if power_w[u] < 1.0 and tick.stores.charge_w[u] > 0.0:
-            above = to_scopes(tick.snapshot, (np.arange(len(power_w)) == u).astype(float)) > 0.0
-            power_w[u] = -min(float(tick.stores.charge_w[u]), float(left_w[above].min()))
-            left_w = left_w + np.where(above, power_w[u], 0.0)
-    return power_w
 
 
 def _plan(snapshot: Snapshot, scopes: tuple[ScopePlan, ...], power_w: Floats, grant_w: Floats) -> Plan:

@@ -33,7 +33,7 @@ FEW_STEPS = 2000
 """So many steps are sorted at once; of more, those that are needed are found by halving first."""
 
 
-STRICT_TIER = 2
+STRICT_TIER = 3
 """From this tier on nothing goes back to the lower ones: while a row of it gives, they give all they have."""
 
 

@@ -1,6 +1,7 @@
 """What no plan may do: each guard strikes points before the fit sees them, so that the fit finds another way.
 
-Rule 1: a job that changed state within its dwell keeps its state; its cap may still move.
+Rule 1: a job that changed state within its dwell keeps its state; its cap may still move. One that was released and has
+    not begun has no work to lose: it waits again where a running one's contract is broken.
 Rule 2: a job whose cards are not all heard is never raised.
 Rule 3: between the slow ticks nothing changes state.
 """

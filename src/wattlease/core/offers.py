@@ -44,8 +44,9 @@ class Tier(IntEnum):
     """Harm in order: a lower tier is used up before the next is touched."""
 
     CONTRACT = 0
-    BREACH = 1
-    PROTECTED = 2
+    DEEP = 1  # no contract is broken, but under half of rated power the same work takes more energy
+    BREACH = 2
+    PROTECTED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,16 +179,17 @@ def _begin(view: View, size: int, swap_s: Floats) -> Floats | float:
 
 
 def _tier(view: View, size: int, kept: Floats, draw_w: Floats, cap_w: Floats) -> Ints:
-    """Within the contract, a breach of it (or a cap under half of rated power), or a touch of protected work.
+    """Within the contract, under half of rated power, a breach of the contract, or a touch of protected work.
 
     Where limits count, a cap holds when the job wakes from a lull too: one under its contract's draw is a breach
     whatever the job draws now.
     """
     promised = np.where(view.floor_frac > 0.0, np.minimum(view.floor_frac + PROMISE_FRAC, 1.0), 0.0)
-    breach = (kept < promised - 1e-9) | (cap_w < HALF_FRAC * view.rated_w)
+    breach = kept < promised - 1e-9
     if view.counts_limits and size == 0:
         breach |= draw_w < view.floor_w - 1e-6
-    tier = breach.astype(np.int64)
+    deep = np.where(cap_w < HALF_FRAC * view.rated_w, int(Tier.DEEP), int(Tier.CONTRACT))
+    tier = np.where(breach, int(Tier.BREACH), deep)
     tier[:, view.protected] = Tier.PROTECTED
     if size == 0:
         tier[0] = Tier.CONTRACT  # left alone

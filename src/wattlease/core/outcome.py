@@ -43,7 +43,7 @@ def outcome(view: View, offered: Table, chosen: Assigned) -> Outcome:
     draw_w = np.where(whole, offered.draw_w[at], counted_w * view.track_frac if view.counts_limits else counted_w)
     cap_w = counted_w if view.counts_limits else counted_w / view.track_frac
     if not view.counts_limits:  # a job in a lull wakes to what its contract needs
-        kept = offered.points.tier[at] == int(Tier.CONTRACT)
+        kept = offered.points.tier[at] < int(Tier.BREACH)
         cap_w = np.where(kept, np.maximum(cap_w, view.floor_w / view.track_frac), cap_w)
     cap_w = np.where(whole, view.alone_w(draw_w), cap_w)
     counted = runs & (view.ready_frac >= 1.0)  # a job whose watts are still others' begins at the lowest cap

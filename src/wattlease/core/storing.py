@@ -57,6 +57,17 @@ def to_scopes(snapshot: Snapshot, power_w: Floats) -> Floats:
     return helped_w
 
 
+def set_points_w(snapshot: Snapshot, stored: Stores, given_w: Floats, left_w: Floats) -> Floats:
+    """Each battery's set point, positive when it discharges; it is charged only from what is left in every scope above
+    it. `given_w` is what each gives, `left_w` what is left by scope."""
+    power_w, left_w, batteries = given_w.copy(), np.maximum(left_w, 0.0), np.arange(len(given_w))
+    for u in np.flatnonzero((given_w < 1.0) & (stored.charge_w > 0.0)):
+        above = to_scopes(snapshot, (batteries == u).astype(float)) > 0.0
+        power_w[u] = -min(float(stored.charge_w[u]), float(left_w[above].min()))
+        left_w = left_w + np.where(above, power_w[u], 0.0)
+    return power_w
+
+
 def _planned(snapshot: Snapshot, u: int, known: Estimate, bound: Bound, memory: Memory) -> StoragePlan:
     """The plan of one battery for the next day."""
     unit, state = snapshot.site.storages[u], snapshot.storages[u]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from slurm_cluster import Cluster
+from slurm_contracts import broken, needless_s
 from slurm_philly import Job, jobs
 from slurm_picture import picture
 from slurm_site import JOB_SUBMIT, Site
@@ -16,6 +17,9 @@ from slurm_work import Work
 
 FULL_W, CUT_FRAC, CUT_S = 24_000.0, 0.7, 300.0
 SETTLED_S = 10.0
+REACTION_S = 5.0
+"""Who is told to pause or to wait goes on drawing for a moment, and a job that began unasked is seen a tick later."""
+
 OVER = ("COMPLETED", "RUNNING", "PENDING", "COMPLETING", "SUSPENDED", "CONFIGURING")
 
 WORKS = (
@@ -74,6 +78,10 @@ def test_a_limit_that_falls_by_30_percent_is_kept_by_caps_then_pauses_and_no_job
     print(f"all {len(paused)} suspended jobs went on {time.monotonic() - back_s:.0f} s after the limit came back")
     steps = [(site.hardware.samples[0].at_s, FULL_W), (cut_s, CUT_FRAC * FULL_W), (back_s, FULL_W)]
     print(picture(site.hardware, steps, "A limit that falls by 30 % for five minutes", "slurm-cut"))
+
+    record = site.folder / "record-0" / "record.jsonl"
+    print(f"{len(broken(record))} job-seconds below contract, needless for {needless_s(record):.0f} s in a row")
+    assert needless_s(record) <= REACTION_S
 
     found = states(site)
     assert found.keys() >= sent.keys()
