@@ -192,7 +192,8 @@ def _told(before: Course, found: Followed, sight: Sight, why: str) -> tuple[str,
         return "SwapFailed", f"given up: the smaller model {name}: {course.failed}; the own model serves on"
     if course.target != before.target:
         if course.target != OWN:
-            return "SwapBegun", f"{why or 'a smaller model is wanted'}; {swap.names[course.target]} is woken"
+            name = swap.names[course.target]
+            return "SwapBegun", f"{why or 'a smaller model is wanted'}; the smaller model {name} is woken"
         return "SwapBack", why if why.startswith("restored") else "the own model is to serve again"
     full = course.full_s == course.full_s and before.full_s != before.full_s
     if full and course.moved_s > float("-inf"):  # not after a swap that ended before it moved anything

@@ -45,7 +45,7 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Downsize:
-    """Run with a smaller batch (`variant` empty) or swap to a smaller model."""
+    """Run with a smaller batch (`variant` empty), or as the variant: with a smaller model, or on fewer cards."""
 
     job: str
     batch_frac: float

@@ -5,6 +5,7 @@ Tables are made once for each set of terms and card models, and kept: the same t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -62,21 +63,24 @@ def prior_speed(jobs: Jobs, site: Site) -> Floats:
 
 @lru_cache(maxsize=16)
 def size_table(terms: tuple[Terms, ...]) -> Floats:
-    """Draw, speed x quality, and swap seconds of every size, [terms, 1 + steps + variants, 3]; NaN where there is none.
+    """Draw, speed x quality, swap seconds and cards of every size, [terms, 1 + steps + variants, 4]; NaN where there is
+    none. Cards are a part of the job's own, NaN where one of its variants does not say.
 
     Size 0 is the job's own; then its smaller batches, largest first; then its smaller models.
     """
     shape = terms_table(terms)
-    table = np.full((len(terms), 1 + shape.steps + shape.variants, 3), np.nan)
-    table[:, 0] = (1.0, 1.0, 0.0)
+    table = np.full((len(terms), 1 + shape.steps + shape.variants, 4), np.nan)
     for t, term in enumerate(terms):
+        own = math.nan if any(v.cards_frac is None for v in term.variants) else 1.0
+        table[t, 0] = (1.0, 1.0, 0.0, own)
         for k, step in enumerate(term.steps):
-            table[t, 1 + k] = (step.draw_frac, step.speed_frac, 0.0)
+            table[t, 1 + k] = (step.draw_frac, step.speed_frac, 0.0, own)
         for k, variant in enumerate(term.variants):
             table[t, 1 + shape.steps + k] = (
                 variant.draw_frac,
                 variant.speed_frac * variant.quality_frac,
                 variant.swap_s,
+                math.nan if variant.cards_frac is None else variant.cards_frac,
             )
     return table
 

@@ -70,7 +70,7 @@ def sentence(action: Action, scope: ScopePlan, facts: Facts) -> str:
         case Hold(job):
             return held(job, scope, facts)
         case Downsize(job, batch_frac, variant):
-            what = f"the smaller model {variant}" if variant else f"{batch_frac:.0%} of its batch"
+            what = variant or f"{batch_frac:.0%} of its batch"
             return f"downsized: {job} runs with {what} and keeps {facts.speed_frac:.0%}, {under(scope)}"
         case Restore(job):
             return f"restored: {job} runs at its own size again, {watts(facts.draw_w)} fit {under(scope)}"

@@ -44,13 +44,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A smaller model in place of the job's own: draw and speed as fractions of the large one's."""
+    """A smaller model in place of the job's own, or the own one on fewer cards: draw and speed as fractions of the
+    whole job's at its own size, `cards_frac` of its cards, None where that is not known."""
 
     name: str
     draw_frac: float
     speed_frac: float
     quality_frac: float
     swap_s: float
+    cards_frac: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ class View:
     has with its own, and `own_share` how many it holds now for each of them.
     `kind` and `size` are what a job does now, or was told to do if that is `pending`. `worth_per_h` is what an hour of
     the whole job is worth; `hours` how long the shortage is expected to last; `floor_cost` is 0 where saving energy
-    alone is no reason to act; `sizes` is [jobs, sizes, 3] of draw, speed x quality and swap seconds; `levels` are
+    alone is no reason to act; `sizes` is [jobs, sizes, 4] of draw, speed x quality, swap seconds, cards; `levels` are
     indices of `curves.GRID`. `gone` says that a job which is told to pause counts as if it had done so.
     """
 
@@ -103,6 +103,12 @@ class View:
         when it wakes from a lull."""
         return np.minimum(np.maximum(draw_w * NEED_FRAC, self.floor_w * WAKE_FRAC / self.track_frac), self.max_cap_w)
 
+    def left_frac(self, cards_frac: Floats) -> Floats:
+        """Cards that stand idle once a job runs on `cards_frac` of its own, beyond those that do now; for each of its
+        own cards. Where that is not known it keeps those that it has, and takes its own where it has none."""
+        known = np.where(np.isnan(cards_frac), np.where(self.off, 1.0, self.own_share), cards_frac)
+        return np.where(self.off, 0.0, self.own_share) - known
+
     def stands_w(self, cap_w: Floats) -> Floats:
         """Watts that count for a whole job that runs under a cap that bites."""
         counted_w = cap_w if self.counts_limits else cap_w * self.track_frac
@@ -143,7 +149,8 @@ def run(view: View, size: int, levels: Ints) -> Offers:
     kept = view.speed.T[at] * keeps_frac
     last = _to_the_floor(view, draw_w, kept, draw_frac, keeps_frac)
     cap_w = draw_w / view.track_frac
-    tier = _tier(view, size, kept, draw_w, cap_w)
+    cards_frac = view.sizes[:, size, 3]
+    tier = _tier(view, size, kept, draw_w, cap_w / np.where(np.isnan(cards_frac), 1.0, cards_frac))
     counted_w = cap_w if view.counts_limits else draw_w.copy()
     if view.counts_limits:
         counted_w[0] = view.alone_w(draw_w[0])
@@ -151,7 +158,7 @@ def run(view: View, size: int, levels: Ints) -> Offers:
     beyond = (np.arange(len(at))[:, None] > last) | (counted_w >= counted_w[0])
     beyond[0] = False
     cost[beyond | np.isnan(draw_w)] = np.inf
-    counted_w -= np.where(view.off, view.idle_w, 0.0)
+    counted_w += view.idle_w * view.left_frac(cards_frac)
     counted_w *= view.gpus
     counted_w *= view.ready_frac
     return Offers((Kind.RUN,) * len(at), (size,) * len(at), counted_w, draw_w, cost, tier, kept)
@@ -178,8 +185,8 @@ def _begin(view: View, size: int, swap_s: Floats) -> Floats | float:
     return view.one_off(swap + np.where(restarts, view.restart_s, 0.0))
 
 
-def _tier(view: View, size: int, kept: Floats, draw_w: Floats, cap_w: Floats) -> Ints:
-    """Within the contract, under half of rated power, a breach of the contract, or a touch of protected work.
+def _tier(view: View, size: int, kept: Floats, draw_w: Floats, card_w: Floats) -> Ints:
+    """Within the contract, with cards under half of rated power, a breach of the contract, or a touch of protected work.
 
     Where limits count, a cap holds when the job wakes from a lull too: one under its contract's draw is a breach
     whatever the job draws now.
@@ -188,7 +195,7 @@ def _tier(view: View, size: int, kept: Floats, draw_w: Floats, cap_w: Floats) ->
     breach = kept < promised - 1e-9
     if view.counts_limits and size == 0:
         breach |= draw_w < view.floor_w - 1e-6
-    deep = np.where(cap_w < HALF_FRAC * view.rated_w, int(Tier.DEEP), int(Tier.CONTRACT))
+    deep = np.where(card_w < HALF_FRAC * view.rated_w, int(Tier.DEEP), int(Tier.CONTRACT))
     tier = np.where(breach, int(Tier.BREACH), deep)
     tier[:, view.protected] = Tier.PROTECTED
     if size == 0:

@@ -39,7 +39,8 @@ def outcome(view: View, offered: Table, chosen: Assigned) -> Outcome:
     first = ~offered.points.chain[column]
     whole = runs & first & (np.abs(watts_w - offered.points.watts_w[at]) < 1e-6)
     cards = np.maximum(view.gpus * view.ready_frac, 1.0 / 64)
-    counted_w = watts_w / cards + np.where(view.off & runs, view.idle_w, 0.0)
+    left_frac = view.left_frac(view.sizes[at[1], size, 3])
+    counted_w = watts_w / cards - np.where(runs, view.idle_w * left_frac, 0.0)
     draw_w = np.where(whole, offered.draw_w[at], counted_w * view.track_frac if view.counts_limits else counted_w)
     cap_w = counted_w if view.counts_limits else counted_w / view.track_frac
     if not view.counts_limits:  # a job in a lull wakes to what its contract needs

@@ -12,7 +12,7 @@ def pause(view: View) -> Offers:
     """Offer to pause what runs and can be stopped, and to leave paused what is."""
     running, paused = ~view.off, view.state == int(JobState.PAUSED)
     still_w = view.idle_w if view.gone else view.min_cap_w
-    watts_w = np.where(running, still_w * view.gpus, 0.0)
+    watts_w = np.where(running, still_w * view.gpus * view.own_share, 0.0)
     lost_s = np.where(running & ~np.isnan(view.lost_s), view.lost_s + view.restart_s, view.restart_s)
     cost = view.after_energy(view.worth_per_h * view.hours + view.one_off(lost_s), view.idle_w)
     tier = np.where(view.pausable | paused, int(Tier.CONTRACT), int(Tier.BREACH))
