@@ -15,6 +15,7 @@ from wattlease.core import terms as core_terms
 from wattlease.core.api import PowerProfile
 from wattlease.core.model import Step, Terms
 from wattlease_operator.gathering import KubeJob
+from wattlease_operator.resizing import smaller
 from wattlease_operator.swaps import swaps_of
 from wattlease_operator.words import PROFILE
 
@@ -55,7 +56,7 @@ class Agreements:
         return seen[1]
 
     def withhold(self, jobs: frozenset[str]) -> None:
-        """Take the smaller models from these jobs' terms until they are no longer among them."""
+        """Take smaller models, and fewer GPUs, from these jobs' terms until they are no longer among them."""
         if jobs != self._withheld:
             for job in jobs ^ self._withheld:
                 self._by_job.pop(job, None)
@@ -71,6 +72,9 @@ class Agreements:
             job.work and job.suspendable and job.work.resumed_by_others
         ):  # nothing pauses it, or someone undid that
             terms = replace(terms, pausable=False, stoppable=False)
+        offered = not terms.variants and (job.shrunk_from or job.id not in self._withheld)
+        if offered and (fewer := smaller(job, terms)):
+            terms = replace(terms, variants=(fewer,))
         least = least_replicas(job)
         if least and not terms.steps:
             share = least / len(job.alive)

@@ -290,7 +290,12 @@ def _believed(what: str, status: int, data: bytes) -> Trouble | Body:
         return body
     why = _WHY.get(status, Why.UNREACHABLE if status >= 500 else Why.REFUSED if status >= 400 else Why.UNKNOWN)
     said = body.get("message", "") if isinstance(body, dict) else data[:TEXT_MAX].decode(errors="replace")
-    return Trouble(what, why, f"{status} {said}"[:TEXT_MAX])
+    return Trouble(what, why, _cut(f"{status} {said}"))
+
+
+def _cut(text: str) -> str:
+    """Its beginning and its end, for the values that it is about stand between: a whole template, where that is it."""
+    return text if len(text) <= TEXT_MAX else f"{text[: TEXT_MAX - 103]}...{text[-100:]}"
 
 
 def _tested(answer: Trouble | Body) -> Trouble | Body:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 from wattlease_operator.cache import Body, Ref, Resource
-from wattlease_operator.kinds import GPU, LEADER_WORKER_SET, Kind, Part
+from wattlease_operator.kinds import GPU, JOBS, LEADER_WORKER_SET, Kind, Part
 from wattlease_operator.reading import at, conditions, every, holds, maps, moment_s, quantity, text, texts, whole
 from wattlease_operator.words import (
     CARDS,
@@ -20,9 +20,11 @@ from wattlease_operator.words import (
     SCALE_OUT_PAUSED,
     SHUT_DOWN,
     US,
+    WHOLE,
     AdmissionCheck,
     Cards,
     Check,
+    Holder,
     KubeNode,
     Owner,
     Pod,
@@ -83,6 +85,8 @@ def work_of(kind: Kind, body: Body, cards: Cards = CARDS) -> Work:
         labels=_pod_labels(parts) | labels,
         annotations=_ours(body),
         stem=made or ref.name,
+        holder=_holder(at(body, "spec", "template", "spec"), cards) if kind.resource == JOBS else None,
+        emptied=holds(body, "Suspended") and not whole(at(body, "status", "active")),
     )
 
 
@@ -148,6 +152,21 @@ def _gpus(container: Body, cards: Cards) -> float:
     held = limits if isinstance(limits, Mapping) else at(container, "resources", "requests")
     named = held.items() if isinstance(held, Mapping) else ()
     return sum(quantity(q) for name, q in named if name == cards.resource or text(name).startswith(cards.slices))
+
+
+def _holder(spec: object, cards: Cards) -> Holder | None:
+    """None where several containers hold cards, one that only begins does, or what is held are slices."""
+    containers = maps(at(spec, "containers"))
+    holding = [(i, c) for i, c in enumerate(containers) if _gpus(c, cards)]
+    if len(holding) != 1 or any(_gpus(c, cards) for c in maps(at(spec, "initContainers"))):
+        return None
+    [(place, container)] = holding
+    told = {k: at(container, "resources", k, cards.resource) for k in ("limits", "requests")}
+    counts = {f"{count}" for count in told.values() if count is not None}
+    if len(counts) != 1 or not WHOLE.fullmatch(count := counts.pop()) or int(count) != _gpus(container, cards):
+        return None
+    written = tuple(k for k, said in told.items() if said is not None)
+    return Holder(place, text(container.get("name")), int(count), cards.resource, written)
 
 
 def _pods_owner(owner: Owner | None, labels: Mapping[str, str]) -> Owner | None:

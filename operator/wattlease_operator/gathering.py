@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from wattlease_operator.bodies import check_of, pod_of, queue_workload_of, scaler_of, work_of
@@ -57,7 +57,7 @@ class KubeJob:
     """One job of the core.
 
     Of its pods `alive` wait, run or terminate, and `placed` are those on a node. `gpus` is what it holds, or would hold
-    once it runs. `check` names our AdmissionCheck among those that its workload waits for.
+    once it runs, at its own size. `check` names our AdmissionCheck among those that its workload waits for.
     """
 
     top: Top
@@ -127,6 +127,18 @@ class KubeJob:
     def pausable(self) -> bool:
         """Something can take its pods away and bring them back."""
         return self.suspendable or bool(self.check)
+
+    @property
+    def resizable(self) -> bool:
+        """It may be suspended to have the GPUs of its pods changed."""
+        work = self.work
+        ours = work is not None and self.suspendable and not work.ended and not work.resumed_by_others
+        return ours and work is not None and work.holder is not None
+
+    @property
+    def shrunk_from(self) -> int:
+        """How many GPUs each of its pods had before we took some that we can give back, 0 where there are none such."""
+        return self.work.gpus_before if self.work and self.resizable else 0
 
 
 class Gathering:
@@ -279,7 +291,7 @@ def _job(
     alive = tuple(sorted((pod for pod in pods if not pod.over), key=lambda pod: pod.ref.name))
     placed = tuple(pod for pod in alive if pod.placed)
     held = sum(pod.gpus for pod in alive)
-    return KubeJob(
+    job = KubeJob(
         top=top,
         work=work,
         alive=alive,
@@ -291,6 +303,13 @@ def _job(
         labels=labels,
         annotations=annotations,
     )
+    return replace(job, gpus=_with_its_own(job)) if job.shrunk_from else job
+
+
+def _with_its_own(job: KubeJob) -> int:
+    """The cards that it would hold had we not taken some."""
+    holder = job.work.holder if job.work else None
+    return job.gpus * job.shrunk_from // holder.gpus if holder else job.gpus
 
 
 def _check_of(queue: QueueWorkload | None, ours: frozenset[str]) -> str:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeAlias
 
 from wattlease.runtime.lease.clock import Now, steady_s
 from wattlease.runtime.lease.said import Said
@@ -36,11 +37,19 @@ MOST_AT_ONCE = 16
 """Objects that are written at one time."""
 
 
+Refused: TypeAlias = Callable[[Order, Trouble], Awaitable[bool]]
+"""Is told of an order that the API server refused, and says whether it has another in its place."""
+
+
+async def _no_other(order: Order, trouble: Trouble) -> bool:
+    return False
+
+
 class Hands:
     """Works on the newest orders."""
 
-    def __init__(self, api: Api, now: Now = steady_s) -> None:
-        self._api, self._now = api, now
+    def __init__(self, api: Api, now: Now = steady_s, refused: Refused = _no_other) -> None:
+        self._api, self._now, self._refused = api, now, refused
         self._orders: tuple[Order, ...] = ()
         self._given_s = float("-inf")
         self._not_before_s: dict[str, float] = {}
@@ -78,9 +87,9 @@ class Hands:
         wait_s = RETRY_S
         try:
             trouble = await self._write(order)
-            if trouble is not None:
-                wait_s = REFUSED_S if trouble.why == Why.REFUSED else RETRY_S
             self._tell(order, trouble)
+            if trouble is not None and trouble.why == Why.REFUSED and not await self._refused(order, trouble):
+                wait_s = REFUSED_S
         finally:
             self._not_before_s[order.about] = self._now() + wait_s
             self._under_way.discard(order.about)
@@ -115,9 +124,9 @@ async def carry_out(api: Api, write: Write) -> Trouble | None:
             return await api.apply(ref, fields, subresource=subresource, force=True)
         case Steps(ref, steps):
             return await api.patch(ref, steps)
-        case Disown(ref):
+        case Disown(ref, operation):
             body = await api.read(ref)
             if isinstance(body, Trouble):
                 return body
-            found = disowning(body)
+            found = disowning(body, operation)
             return await api.patch(ref, found) if found else None

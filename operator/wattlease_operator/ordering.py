@@ -17,6 +17,7 @@ from wattlease_operator.gates import ungate
 from wattlease_operator.gathering import Gathering, KubeJob
 from wattlease_operator.intents import Intents
 from wattlease_operator.kueue import activate, admit
+from wattlease_operator.resizing import own_gpus, resize
 from wattlease_operator.scaling import bound, ceilings
 from wattlease_operator.suspend import left_alone, recalled, suspend
 from wattlease_operator.words import Scaler
@@ -62,6 +63,10 @@ URGENCY = {
 }
 
 
+SHRINK, GROW = "shrink", "give back the GPUs of"
+"""What is done to a Job whose pods are to have another number of GPUs."""
+
+
 def lever(job: KubeJob, wanted: JobState, now_s: float) -> tuple[Write, ...]:
     """The writes of the one lever that moves this job."""
     if job.managed:
@@ -71,11 +76,12 @@ def lever(job: KubeJob, wanted: JobState, now_s: float) -> tuple[Write, ...]:
 
 def job_orders(jobs: Mapping[str, KubeJob], intents: Intents, now_s: float) -> Iterator[Order]:
     """What each job still needs; one without GPUs, that it waits for nothing of ours."""
+    yield from _resize_orders(jobs, intents, now_s)
     for name, wanted in intents.wanted.items():
-        if name in jobs and (writes := lever(jobs[name], wanted, now_s)):
+        if name in jobs and name not in intents.gpus and (writes := lever(jobs[name], wanted, now_s)):
             yield Order(name, *URGENCY[wanted], writes)
     for name, job in jobs.items():
-        if name in intents.wanted:
+        if name in intents.wanted or name in intents.gpus:
             continue
         if job.gpus == 0 and (writes := lever(job, JobState.RELEASED, now_s)):
             yield Order(name, *URGENCY[JobState.RELEASED], writes)
@@ -83,6 +89,13 @@ def job_orders(jobs: Mapping[str, KubeJob], intents: Intents, now_s: float) -> I
             yield Order(name, "leave alone", Urgency.NOTE, writes)
         elif state_of(job) == JobState.RUNNING and (writes := ungate(job, JobState.RUNNING)):
             yield Order(name, "release the rest", Urgency.RELEASE, writes)
+
+
+def _resize_orders(jobs: Mapping[str, KubeJob], intents: Intents, now_s: float) -> Iterator[Order]:
+    for name, gpus in intents.gpus.items():
+        if name in jobs and (writes := resize(jobs[name], gpus, now_s)):
+            grows = gpus == own_gpus(jobs[name])
+            yield Order(name, GROW if grows else SHRINK, Urgency.RESUME if grows else Urgency.PAUSE, writes)
 
 
 def stranger_orders(gathering: Gathering, now_s: float, least_age_s: float = STRANGE_S) -> Iterator[Order]:

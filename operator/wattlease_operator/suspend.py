@@ -15,6 +15,8 @@ from wattlease_operator.kinds import KIND
 from wattlease_operator.reading import moment_text
 from wattlease_operator.words import (
     CHECKPOINT_ASKED,
+    GPUS_BEFORE,
+    GPUS_NOW,
     HELD_BY,
     LEFT_ALONE,
     PAUSED_BY,
@@ -37,11 +39,11 @@ def suspend(job: KubeJob, wanted: JobState, now_s: float) -> tuple[Write, ...]:
         case JobState.PAUSED if not work.suspended and not work.resumed_by_others:
             return _pause(job, work, now_s)
         case JobState.HELD if not work.suspended and not job.placed and not work.resumed_by_others:
-            return (_switch(work, {HELD_BY: US}, True),)
+            return (_switch(work, {**shrunk(work), HELD_BY: US}, True),)
         case JobState.RUNNING if work.paused_by_us:
-            return (_let_go(work),)
+            return (let_go(work),)
         case JobState.RELEASED if work.held_by_us:
-            return (_switch(work, {RELEASED_AT: moment_text(now_s)}, False),)
+            return (_switch(work, {**shrunk(work), RELEASED_AT: moment_text(now_s)}, False),)
     return ()
 
 
@@ -63,16 +65,17 @@ def asked(job: KubeJob) -> bool:
 def _pause(job: KubeJob, work: Work, now_s: float) -> tuple[Write, ...]:
     """First asked to save itself, then suspended once it has, or has had the time."""
     if not asked(job):
-        return (owning(work.ref, {**_kept(work), CHECKPOINT_ASKED: moment_text(now_s)}, *_held_open(work)),)
+        return (owning(work.ref, {**kept(work), CHECKPOINT_ASKED: moment_text(now_s)}, *_held_open(work)),)
     if saves(job, now_s):
         return ()
     told = {name: word for name in (CHECKPOINT_ASKED,) if (word := work.annotations.get(name))}
-    return (_switch(work, {**_kept(work), **told, PAUSED_BY: US}, True),)
+    return (_switch(work, {**kept(work), **told, PAUSED_BY: US}, True),)
 
 
-def _let_go(work: Work) -> Write:
-    """Of a job that was held at birth the switch stays ours: whoever made it wrote that it is to be suspended."""
-    return _switch(work, _kept(work), False) if RELEASED_AT in work.annotations else owning(work.ref, {})
+def let_go(work: Work) -> Write:
+    """Resume it. Of a job that was held at birth the switch stays ours: whoever made it wrote that it is to be
+    suspended."""
+    return _switch(work, kept(work), False) if RELEASED_AT in work.annotations else owning(work.ref, shrunk(work))
 
 
 def left_alone(job: KubeJob) -> tuple[Write, ...]:
@@ -80,20 +83,30 @@ def left_alone(job: KubeJob) -> tuple[Write, ...]:
     work = job.work
     if work is None or not job.suspendable or not work.to_be_left_alone:
         return ()
-    return (owning(work.ref, {**_kept(work), LEFT_ALONE: "true"}),)
+    return (owning(work.ref, {**kept(work), LEFT_ALONE: "true"}),)
 
 
 def recalled(job: KubeJob) -> tuple[Write, ...]:
-    """Take back the request for a checkpoint from a job that is not to be paused after all."""
+    """Take back the request for a checkpoint from a job that is not to be paused after all, and marks of GPUs that are
+    not as we left them."""
     work = job.work
-    if work is None or work.suspended or CHECKPOINT_ASKED not in work.annotations:
+    if work is None or work.suspended:
         return ()
-    return (owning(work.ref, _kept(work), *_held_open(work)),)
+    marked = GPUS_BEFORE in work.annotations and not work.gpus_before
+    if CHECKPOINT_ASKED not in work.annotations and not marked:
+        return ()
+    return (owning(work.ref, kept(work), *_held_open(work)),)
 
 
-def _kept(work: Work) -> dict[str, str]:
+def kept(work: Work) -> dict[str, str]:
     """What goes on being ours from one state to the next."""
-    return {name: word for name in (RELEASED_AT, LEFT_ALONE) if (word := work.annotations.get(name))}
+    names = (RELEASED_AT, LEFT_ALONE)
+    return shrunk(work) | {name: word for name in names if (word := work.annotations.get(name))}
+
+
+def shrunk(work: Work) -> dict[str, str]:
+    """How many GPUs each of its pods had and has, where we took some."""
+    return {name: work.annotations[name] for name in (GPUS_BEFORE, GPUS_NOW)} if work.gpus_before else {}
 
 
 def _held_open(work: Work) -> tuple[tuple[str, ...], bool] | tuple[()]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -21,6 +22,10 @@ LEFT_ALONE = f"{OURS}left-alone"
 
 PROFILE = f"{OURS}profile"
 MAX_BEFORE, MAX_NOW = f"{OURS}max-replicas-before", f"{OURS}max-replicas"
+LEAST_GPUS = f"{OURS}least-gpus-per-pod"
+"""On a Job: the fewest GPUs that each of its pods can run with. It may be suspended to have no more than those."""
+
+GPUS_BEFORE, GPUS_NOW = f"{OURS}gpus-per-pod-before", f"{OURS}gpus-per-pod"
 BEFORE_SWAP = f"{OURS}before-swap"
 """On a Deployment: what its models were before we woke them or put them to sleep."""
 
@@ -34,6 +39,9 @@ QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 SCALE_OUT_PAUSED = "autoscaling.keda.sh/paused-scale-out"
 SHUT_DOWN = frozenset({"node.cloudprovider.kubernetes.io/shutdown", "node.kubernetes.io/out-of-service"})
 """Taints by which a cloud or a person says that a machine is off. An unreachable node may draw all it can."""
+
+WHOLE = re.compile(r"[1-9][0-9]{0,3}")
+"""GPUs of a pod as our annotations write them."""
 
 LONGEST_SAVE_S = 900.0
 """A job that says its checkpoint takes longer is waited for this long."""
@@ -95,8 +103,24 @@ class Pod:
 
 
 @dataclass(frozen=True, slots=True)
+class Holder:
+    """The one container of a pod template that holds cards: its place among the others, its name, how many, and under
+    which of `limits` and `requests` that number is `written`."""
+
+    place: int
+    name: str
+    gpus: int
+    resource: str
+    written: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
-    """An object whose pods are its own affair: a Job, a JobSet. Times are unix seconds, NaN where there is none."""
+    """An object whose pods are its own affair: a Job, a JobSet. Times are unix seconds, NaN where there is none.
+
+    `emptied` says that its controller has seen it suspended and has no active pod of it any more. `holder` is None
+    where the number of its cards does not stand in one place, and for kinds that let nobody change it.
+    """
 
     ref: Ref
     kind: str
@@ -110,6 +134,23 @@ class Work:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     stem: str = ""
+    holder: Holder | None = None
+    emptied: bool = False
+
+    @property
+    def gpus_before(self) -> int:
+        """How many GPUs each of its pods had before we took some; 0 where we took none, or somebody else has written
+        the number since."""
+        before, now = self.annotations.get(GPUS_BEFORE, ""), self.annotations.get(GPUS_NOW, "")
+        if self.holder is None or now != str(self.holder.gpus) or not WHOLE.fullmatch(before):
+            return 0
+        return int(before) if int(before) > self.holder.gpus else 0
+
+    @property
+    def least_gpus(self) -> int:
+        """What its owner says that each of its pods can run with at the least, 0 where nothing readable is said."""
+        said = self.annotations.get(LEAST_GPUS, "")
+        return int(said) if WHOLE.fullmatch(said) else 0
 
     @property
     def paused_by_us(self) -> bool:

@@ -16,7 +16,7 @@ from wattlease.runtime.lease.clock import Now, steady_s
 from wattlease.runtime.lease.report import CardReport
 from wattlease.runtime.lease.said import Said
 from wattlease_operator.agreements import Agreements
-from wattlease_operator.api import Api
+from wattlease_operator.api import Api, Trouble
 from wattlease_operator.bodies import node_of
 from wattlease_operator.book import Book, State
 from wattlease_operator.cache import Cache, Ref
@@ -27,6 +27,8 @@ from wattlease_operator.intents import Intents
 from wattlease_operator.kinds import ALWAYS, NODES
 from wattlease_operator.labels import told, untold
 from wattlease_operator.ordering import (
+    GROW,
+    SHRINK,
     Order,
     Urgency,
     check_orders,
@@ -36,6 +38,7 @@ from wattlease_operator.ordering import (
     stranger_orders,
 )
 from wattlease_operator.parsed import Parsed
+from wattlease_operator.resizing import Refusals, named, why_refused
 from wattlease_operator.suspend import saves
 from wattlease_operator.swapping import Swapping
 from wattlease_operator.words import CARDS, Cards, KubeNode, asked_s, save_s, saved_s
@@ -68,9 +71,9 @@ class KubeWorkload:
         self._gathering = Gathering(cache, cards)
         self._nodes = Parsed(cache, NODES, node_of)
         self._book = Book(state)
-        self._hands = Hands(api, now)
-        self._agreements = Agreements()
-        self._intents = Intents(self._book)
+        self._api, self._hands = api, Hands(api, now, self._refused)
+        self._agreements, self._refusals = Agreements(), Refusals(now)
+        self._intents = Intents(self._book, self._refusals.hold)
         self._swapping = Swapping(api, now, cards)
         self._columns: tuple[Site, Columns] | None = None
         self._nodes_s = float("-inf")
@@ -107,9 +110,11 @@ class KubeWorkload:
     def jobs(self, site: Site, cards: list[CardReport | None], power_w: Floats, now_s: float) -> tuple[Jobs, Ints]:
         """The jobs that watts concern, and each card's place among them."""
         standing = _Standing(self._agreements, self._book, self._swapping, now_s)
-        self._agreements.withhold(frozenset(filter(self._swapping.refused, self._swapping.followed)))
         self._gathering.stand_in(self._swapping.stand_ins(self._variants()))
-        ours = [job for job in self._gathering.jobs().values() if state_of(job) is not None]
+        jobs = self._gathering.jobs().values()
+        swaps_refused = filter(self._swapping.refused, self._swapping.followed)
+        self._agreements.withhold(self._refusals.among(jobs) | frozenset(swaps_refused))
+        ours = [job for job in jobs if state_of(job) is not None]
         self._agreements.take(self._agreements.of(job) for job in ours)
         return self._placed(site).place(ours, cards, power_w, standing)
 
@@ -193,6 +198,17 @@ class KubeWorkload:
         nodes = {node.ref.name: node for node in self._nodes().values()}
         return tuple(Order(f"node/{name}", "tell", Urgency.NOTE, (write,)) for name, write in writes_of(nodes).items())
 
+    async def _refused(self, order: Order, trouble: Trouble) -> bool:
+        """A Job whose GPUs cannot be changed runs on with those that it has, and its people are told why."""
+        job = self._gathering.jobs().get(order.about) if order.what in (SHRINK, GROW) else None
+        if job is None or job.work is None or job.work.holder is None:
+            return False
+        self._refusals.take(job.id, trouble)
+        self._intents.give_up(job.id)
+        text = f"its GPUs cannot be changed, it runs on with {job.work.holder.gpus} a pod: {why_refused(trouble)}"
+        await self._api.event(job.work.ref, "ResizeRefused", text, warning=True)
+        return True
+
     async def run(self) -> None:
         """Work on the orders, and keep the book, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
@@ -248,7 +264,12 @@ class _Standing:
 
     def variant(self, job: KubeJob) -> int:
         """The smaller model that it was asked to run with; of one that swaps behind a route, that which serves."""
-        swaps = job.id in self._swapping.followed
-        name = self._swapping.serves(job.id) if swaps else self._book.of(job.id).variant
+        name = self._now_with(job)
         names = [variant.name for variant in self._agreements.of(job).variants] if name else []
         return names.index(name) if name in names else NONE
+
+    def _now_with(self, job: KubeJob) -> str:
+        if job.shrunk_from:
+            return named(job)
+        swaps = job.id in self._swapping.followed
+        return self._swapping.serves(job.id) if swaps else self._book.of(job.id).variant

@@ -36,9 +36,11 @@ class Steps:
 
 @dataclass(frozen=True, slots=True)
 class Disown:
-    """Leave every value as it is and own none: for fields that an object cannot be without."""
+    """Leave every value as it is and own none: for fields that an object cannot be without. With an `operation` only
+    what was written by that: `Apply`, or `Update` for a JSON patch."""
 
     ref: Ref
+    operation: str = ""
 
 
 Write: TypeAlias = Apply | Steps | Disown
@@ -59,9 +61,10 @@ def nested(path: Path, value: object) -> dict[str, Any]:
     return dict(value) if isinstance(value, dict) else {}
 
 
-def disowning(body: Body) -> tuple[Mapping[str, Any], ...]:
+def disowning(body: Body, operation: str = "") -> tuple[Mapping[str, Any], ...]:
     """The steps that strike us from a body's field managers; none where we are not among them."""
-    ours = [i for i, m in enumerate(maps(at(body, "metadata", "managedFields"))) if m.get("manager") == MANAGER]
+    managers = enumerate(maps(at(body, "metadata", "managedFields")))
+    ours = [i for i, m in managers if m.get("manager") == MANAGER and operation in ("", m.get("operation"))]
     steps: list[Mapping[str, Any]] = []
     for i in reversed(ours):  # from the end, so that those before keep their places
         steps.append({"op": "test", "path": f"/metadata/managedFields/{i}/manager", "value": MANAGER})

@@ -73,6 +73,8 @@ def test_the_training_job_is_seen_with_its_gpus_and_the_time_that_a_checkpoint_t
     assert work.gpus == 16
     assert work.ref.resource == JOBS
     assert work.annotations[CHECKPOINT_S] == "120"
+    assert work.holder is not None
+    assert (work.holder.gpus, work.least_gpus) == (8, 4)
     profile = next(p for p in load_all(FOLDER / "profiles.yaml") if p.name == "training")
     assert isinstance(profile, PowerProfile)
     assert profile.spec.selector.match_labels.items() <= work.labels.items()

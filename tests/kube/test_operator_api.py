@@ -8,10 +8,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from wattlease_operator import watching
-from wattlease_operator.api import Api, Trouble, Why
+from wattlease_operator.api import TEXT_MAX, Api, Trouble, Why, _believed
 from wattlease_operator.cache import Body, Cache, Ref, Resource
 
 sys.path.insert(0, str(Path(__file__).parent / "fake"))
@@ -206,3 +209,14 @@ async def test_a_kind_that_is_not_served_or_forbidden_is_left_out_and_found_once
         await until(lambda: not cache.complete(HOLES) and not cache.of(HOLES))
         server.put(PODS, pod("two"))
         await until(lambda: names(cache) == {"one", "two"})
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 3000))
+def test_of_a_long_refusal_its_beginning_and_its_end_are_kept(length: int) -> None:
+    message = f"spec.template: Invalid value: {'x' * length}: field is immutable"
+    trouble = _believed("PATCH /a", 422, orjson.dumps({"message": message}))
+    assert isinstance(trouble, Trouble)
+    assert trouble.text.startswith("422 spec.template: Invalid value: ")
+    assert trouble.text.endswith(": field is immutable")
+    assert len(trouble.text) <= TEXT_MAX

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,6 +15,7 @@ for folder in ("kube/real", "kube/manifests", "slurm/real"):  # Slurm's harness 
     sys.path.insert(0, str(HERE.parents[1] / folder))
 
 from kube_binaries import Binaries, BinariesError  # noqa: E402
+from kube_ground import Ground, ground_of  # noqa: E402
 from kube_kueue import kueue  # noqa: E402
 from kube_kwok import kwok  # noqa: E402
 from kube_plane import ControlPlane  # noqa: E402
@@ -74,6 +75,13 @@ def namespace(plane: ControlPlane, request: pytest.FixtureRequest) -> Iterator[s
     yield name
     plane.kubectl("delete", "namespace", name, "--wait=false")
     plane.until(lambda: not plane.pods(name), "its pods are gone")
+
+
+@pytest.fixture
+async def ground(plane: ControlPlane, nodes: tuple[str, ...], namespace: str) -> AsyncIterator[Ground]:
+    """Where levers are tried one by one."""
+    async with ground_of(plane, namespace) as found:
+        yield found
 
 
 @pytest.fixture

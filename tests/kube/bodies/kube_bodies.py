@@ -13,6 +13,7 @@ from wattlease_operator.writes import Apply, Disown, Steps, Write
 T0 = "2026-11-21T10:00:00Z"
 T0_S = 1795255200.0
 GPU = "nvidia.com/gpu"
+UPDATE = "wattlease by a JSON patch"
 LIST_KEYS = ("name", "type")
 """By which the API server knows entries of the lists that we write again."""
 
@@ -119,9 +120,9 @@ class Server:
                 self._apply(f"wattlease/{subresource}", dict(flat(fields)))
             case Steps(_, steps):
                 self._steps(steps)
-            case Disown():
+            case Disown(_, operation):
                 for owners in self.owners.values():
-                    owners.discard("wattlease/")
+                    owners -= {"Apply": {"wattlease/"}, "Update": {UPDATE}}.get(operation, {"wattlease/", UPDATE})
 
     def update(self, path: tuple[str, ...], value: Any, who: str = "user") -> None:
         """Somebody sets a value by an ordinary write, which takes it from whoever owned another."""
@@ -145,11 +146,17 @@ class Server:
             there = body
             for name in above:
                 there = there[int(name)] if isinstance(there, list) else there[name]
+            last = last.replace("~1", "/")
             if step["op"] == "test":
                 assert there[last] == step["value"]
+            elif step["op"] == "replace":
+                there[last] = step["value"]
             else:
                 del there[int(last)]
-        self.__init__(body)  # type: ignore[misc]
+        leaves = dict(flat(body))
+        moved = {path for path, value in leaves.items() if self.leaves.get(path) != value}
+        self.owners = {path: {UPDATE} if path in moved else self.owners[path] for path in leaves}
+        self.leaves = leaves
 
 
 def flat(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
