@@ -186,7 +186,7 @@ def _begin(view: View, size: int, swap_s: Floats) -> Floats | float:
 
 
 def _tier(view: View, size: int, kept: Floats, draw_w: Floats, card_w: Floats) -> Ints:
-    """Within the contract, with cards under half of rated power, a breach of the contract, or a touch of protected work.
+    """Within the contract, cards under half of rated power, a breach of the contract, or a touch of protected work.
 
     Where limits count, a cap holds when the job wakes from a lull too: one under its contract's draw is a breach
     whatever the job draws now.
