@@ -147,7 +147,7 @@ class FacilitySurroundings:
     # Always
 
     async def run(self) -> None:
-        """Work while we lead, until cancelled; then batteries idle and what must last is on disk."""
+        """Work while we lead, until cancelled; then batteries are let go of and what must last is on disk."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._follow())

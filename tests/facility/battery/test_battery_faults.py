@@ -105,11 +105,28 @@ async def test_a_battery_idles_when_its_plan_falls_silent(new_plant: NewPlant, n
     assert told(batteries).available
 
 
-async def test_a_battery_is_left_idle_when_we_end(new_plant: NewPlant) -> None:
+async def test_a_battery_that_gives_when_we_end_goes_on_until_its_own_timer_ends_it(new_plant: NewPlant) -> None:
+    """What it gives is lent to nodes, who keep it for as long as their grants last."""
     plant = await new_plant()
     batteries = Batteries([budget(plant)])
     running = asyncio.create_task(batteries.run())
     await discharging(batteries, plant)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    plant.advance()
+    assert plant.power_w == 5000.0
+    await asyncio.sleep(plant.order_until_s - plant.now_s + 0.05)
+    plant.advance()
+    assert plant.power_w == 0.0
+
+
+async def test_a_battery_that_charges_when_we_end_stops_at_once(new_plant: NewPlant) -> None:
+    plant = await new_plant()
+    batteries = Batteries([budget(plant)])
+    running = asyncio.create_task(batteries.run())
+    await until(lambda: told(batteries).available)
+    batteries.order({"pack": -5000.0})
+    await until(lambda: plant.power_w == -5000.0)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     plant.advance()

@@ -89,7 +89,7 @@ class Batteries:
         self._aimed_s = clock()
 
     async def run(self) -> None:
-        """Tend them until cancelled, then leave them idle."""
+        """Tend them until cancelled; then who charges idles at once, and who gives by its own timer."""
         tending = (self._tend(name, tended) for name, tended in self._tended.items())
         tasks = [asyncio.create_task(task) for task in (self._keep_time(), *tending)]
         try:
@@ -233,9 +233,10 @@ class Batteries:
             log.info("battery=%s is used again", name)
 
     async def _leave(self, tended: Tended) -> None:
+        """One that gives goes on until its own timer ends it: what it gives is lent for as long as grants last."""
         with suppress(TimeoutError):
             async with asyncio.timeout(FAREWELL_S):
-                if tended.lets_go:
+                if tended.lets_go and tended.aim_w <= 0.0:
                     await tended.battery.idle()
         await tended.battery.close()
 
