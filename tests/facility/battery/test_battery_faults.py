@@ -177,7 +177,7 @@ async def test_a_battery_that_lies_about_its_sign_is_used_no_more(
                 break
     assert not told(batteries).available
     assert plant.order_w == 0.0
-    assert [r.levelname for r in caplog.records if "used no more" in r.getMessage()] == ["ERROR"]
+    await until(lambda: [r.levelname for r in caplog.records if "used no more" in r.getMessage()] == ["ERROR"])
     plant.does_opposite = False
     await asyncio.sleep(1.0)
     assert not told(batteries).available, "trust does not come back by itself"
