@@ -50,13 +50,11 @@ class JobsMemory:
 class ScopesMemory:
     """Columns beside `Site.scopes`: the limit as the ramp has let it rise, and what was learned of the scope's draw.
 
-    `overhead_w` is feed minus IT, seen `looks` times without doubt, and `it_at_w` the IT draw at which it was learned,
-    `it_slow_w` the IT draw as the meter would average it; `meter_w` is what the meter said last (NaN: nothing yet),
-    and `meter_at_w` the least that IT drew since it first said so; `it_mean_w`, `it_var`,
-    `overhead_mean_w` and `overhead_cov` tell how overhead follows IT; `mean_w` the draw over the meter's window,
-    `over_var` the squared excess of that mean over its aim, `trim_w` the correction that makes the draw meet the aim,
-    `aim_w` the aim of the tick before where it bound (NaN: it did not), `late_aim_w` the same but slow to fall,
-    `short_w` what the caps of the tick before lacked in spite of all.
+    `overhead_w` is feed minus IT and `it_at_w` the IT draw at which it was learned, `it_slow_w` the IT draw as the
+    meter would average it; `it_mean_w`, `it_var`, `overhead_mean_w` and `overhead_cov` tell how overhead follows IT;
+    `mean_w` the draw over the meter's window, `over_var` the squared excess of that mean over its aim, `trim_w` the
+    correction that makes the draw meet the aim, `aim_w` the aim of the tick before where it bound (NaN: it did not),
+    `late_aim_w` the same but slow to fall, `short_w` what the caps of the tick before lacked in spite of all.
     """
 
     allowed_w: Floats = field(default_factory=_floats)
@@ -73,9 +71,6 @@ class ScopesMemory:
     aim_w: Floats = field(default_factory=_floats)
     late_aim_w: Floats = field(default_factory=_floats)
     short_w: Floats = field(default_factory=_floats)
-    looks: Floats = field(default_factory=_floats)
-    meter_w: Floats = field(default_factory=_floats)
-    meter_at_w: Floats = field(default_factory=_floats)
 
 
 @dataclass(frozen=True, slots=True)

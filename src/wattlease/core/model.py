@@ -208,8 +208,7 @@ class Jobs:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """A battery's state; `power_w` is positive when it discharges, NaN where nobody knows it, `available` False under
-    local control or no link.
+    """A battery's state; `power_w` is positive when it discharges, `available` False under local control or no link.
 
     The power limits are what its converter allows now, infinite where it says nothing: the lower of these and the
     unit's own counts.

@@ -2,16 +2,11 @@
 
 A meter counts while it is fresh, in its own range, and agrees with the cards behind it. Without one nothing is learned,
 and overhead is what was configured.
-
-Rule 1: what looks low without need is doubted: overhead falls only as far as no card that is not heard, no battery
-    whose power is not known and no meter that stands still while IT moves could be the reason.
-Rule 2: what is first seen without doubt counts at once, then the mean of all looks so far; later it moves at its own
-    pace.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -26,9 +21,6 @@ OVERHEAD_TAU_S = 20.0
 STEADY_FRAC = 0.03
 """Overhead is learned only while IT is near its own lagged mean: a meter that is late says nothing in between."""
 
-STILL_TAU_S = 300.0
-"""That a meter stands still while IT rises is strange, and is forgotten slowly: its scale may be coarse."""
-
 LINE_TAU_S = 1800.0
 START_RISE = 0.3
 """How overhead follows IT is learned over half an hour. It starts at 0.3: fans and supplies of an 8xH200 node took 0.14
@@ -41,66 +33,43 @@ def blend(dt_s: float, tau_s: float) -> float:
     return float(-np.expm1(-dt_s / tau_s))
 
 
-@dataclass(frozen=True, slots=True)
-class Behind:
-    """What is counted behind the meters, columns of scopes: `it_w` of cards, `storage_w` that batteries give, and
-    `doubt_w`, by how much less a meter may rightly see than these make."""
-
-    it_w: Floats
-    storage_w: Floats
-    doubt_w: Floats
-
-
-def learned(snapshot: Snapshot, memory: ScopesMemory, behind: Behind, dt_s: float) -> tuple[ScopesMemory, Bools]:
+def learned(
+    snapshot: Snapshot, memory: ScopesMemory, it_w: Floats, storage_w: Floats, dt_s: float
+) -> tuple[ScopesMemory, Bools]:
     """The memory after one more look at the meters, and which scopes have one that can be believed, or none at all."""
-    table, behind_w = site_table(snapshot.site), behind.it_w - behind.storage_w
-    before = memory if len(memory.trim_w) == len(table.parent) else _begun(behind, table.overhead_w)
+    table = site_table(snapshot.site)
+    before = memory if len(memory.trim_w) == len(table.parent) else _begun(it_w, table.overhead_w, storage_w)
     fresh = ~table.metered
     overhead_w, slow_w, mean_w = before.overhead_w.copy(), before.it_slow_w.copy(), before.mean_w.copy()
     at_w, rise = before.it_at_w.copy(), overhead_rise(table, before)
     line = np.array([before.it_mean_w, before.it_var, before.overhead_mean_w, before.overhead_cov])
-    looks, meter_w, meter_at_w = before.looks.copy(), before.meter_w.copy(), before.meter_at_w.copy()
+    behind_w = it_w - storage_w
     for s in range(len(table.parent)):
         readings = [r for r in snapshot.meters if r.scope == s and _of_feed(r, snapshot)]
         window_s = max((r.window_s for r in readings), default=1.0)
         lag_s = max((r.age_s for r in readings), default=0.0) + 0.5 * window_s
-        begins = looks[s] == 0.0  # before the first sure look there is no mean that a late meter could be telling of
-        slow_w[s] += (1.0 if begins else blend(dt_s, max(lag_s, 0.5))) * (behind_w[s] - slow_w[s])
+        slow_w[s] += blend(dt_s, max(lag_s, 0.5)) * (behind_w[s] - slow_w[s])
         believed = [r.power_w for r in readings if _plausible(r, snapshot, slow_w[s])]
         fresh[s] |= bool(believed)
-        moves = bool(believed) and max(believed) != meter_w[s]
-        meter_w[s] = max(believed) if moves else meter_w[s]
-        lowest_w = min(meter_at_w[s], behind_w[s])
-        meter_at_w[s] = behind_w[s] if moves else lowest_w + blend(dt_s, STILL_TAU_S) * (behind_w[s] - lowest_w)
-        small_w = STEADY_FRAC * max(behind_w[s], 1.0)
-        if believed and abs(behind_w[s] - slow_w[s]) < small_w:
-            doubt_w = behind.doubt_w[s] if behind_w[s] - meter_at_w[s] < small_w else np.inf
-            seen_w, share = max(believed) - slow_w[s], blend(dt_s, OVERHEAD_TAU_S)
-            sure_share = share if doubt_w >= small_w else max(share, 1.0 / (looks[s] + 1.0))
-            overhead_w[s] += sure_share * max(seen_w - overhead_w[s], 0.0)
-            overhead_w[s] += share * min(seen_w + doubt_w - overhead_w[s], 0.0)
-            if doubt_w < small_w:
-                of_it_w = slow_w[s] + behind.storage_w[s]  # what a battery carries has its overhead too
-                at_w[s] += sure_share * (of_it_w - at_w[s])
-                line[:, s] = _followed(line[:, s], of_it_w, seen_w, 1.0 if begins else blend(dt_s, LINE_TAU_S))
-                looks[s] += 1.0
+        if believed and abs(behind_w[s] - slow_w[s]) < STEADY_FRAC * max(behind_w[s], 1.0):
+            overhead_w[s] += blend(dt_s, OVERHEAD_TAU_S) * (max(believed) - slow_w[s] - overhead_w[s])
+            at_w[s] += blend(dt_s, OVERHEAD_TAU_S) * (slow_w[s] - at_w[s])
+            line[:, s] = _followed(line[:, s], slow_w[s], max(believed) - slow_w[s], blend(dt_s, LINE_TAU_S))
         overhead_w[s] = max(overhead_w[s], 0.0)
         held_s = float(table.window_s[s]) or window_s
         mean_w[s] += blend(dt_s, max(held_s, 1.0)) * (
-            behind_w[s] + overhead_w[s] + rise[s] * max(behind.it_w[s] - at_w[s], 0.0) - mean_w[s]
+            behind_w[s] + overhead_w[s] + rise[s] * max(behind_w[s] - at_w[s], 0.0) - mean_w[s]
         )
     return replace(
         before, overhead_w=overhead_w, it_slow_w=slow_w, it_at_w=at_w, mean_w=mean_w,
         it_mean_w=line[0], it_var=line[1], overhead_mean_w=line[2], overhead_cov=line[3],
-        looks=looks, meter_w=meter_w, meter_at_w=meter_at_w,
     ), fresh  # fmt: skip
 
 
 def _followed(line: Floats, it_w: float, overhead_w: float, share: float) -> Floats:
     """Running mean and variance of IT, mean of overhead, and their covariance, after one more pair."""
     it_off_w, off_w = it_w - line[0], overhead_w - line[2]
-    spread = np.array([it_off_w, it_off_w**2 - line[1], off_w, it_off_w * off_w - line[3]])
-    return line + share * spread if share < 1.0 else np.array([it_w, 0.0, overhead_w, 0.0])
+    return line + share * np.array([it_off_w, it_off_w**2 - line[1], off_w, it_off_w * off_w - line[3]])
 
 
 def overhead_rise(table: SiteTable, scopes: ScopesMemory) -> Floats:
@@ -110,16 +79,16 @@ def overhead_rise(table: SiteTable, scopes: ScopesMemory) -> Floats:
     return np.where(table.metered, np.minimum(np.maximum(line, 0.0), 0.5), 0.0)
 
 
-def _begun(behind: Behind, overhead_w: Floats) -> ScopesMemory:
+def _begun(it_w: Floats, overhead_w: Floats, storage_w: Floats) -> ScopesMemory:
     """The memory of scopes that were never seen: overhead as configured, no limit known yet."""
-    nothing, behind_w = np.zeros(len(overhead_w)), behind.it_w - behind.storage_w
+    nothing, behind_w = np.zeros(len(it_w)), it_w - storage_w
     unknown = nothing + np.nan
     return ScopesMemory(
         allowed_w=nothing + np.inf,
         overhead_w=overhead_w,
         it_slow_w=behind_w,
-        it_at_w=behind.it_w,
-        it_mean_w=behind.it_w,
+        it_at_w=behind_w,
+        it_mean_w=behind_w,
         it_var=nothing,
         overhead_mean_w=overhead_w,
         overhead_cov=nothing,
@@ -129,9 +98,6 @@ def _begun(behind: Behind, overhead_w: Floats) -> ScopesMemory:
         aim_w=unknown,
         late_aim_w=unknown,
         short_w=nothing,
-        looks=nothing,
-        meter_w=unknown,
-        meter_at_w=behind_w,
     )
 
 

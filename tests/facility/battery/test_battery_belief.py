@@ -49,26 +49,12 @@ def test_a_battery_that_cannot_work_says_why(reading: BatteryReading, reason: st
 
 @settings(max_examples=100, deadline=None)
 @given(silent_s=st.floats(0.0, 60.0), power_w=st.floats(-1e4, 1e4))
-def test_what_a_battery_does_that_is_not_heard_nobody_knows_until_its_timer_has_idled_it(
-    silent_s: float, power_w: float
-) -> None:
+def test_a_battery_that_is_not_heard_counts_as_nothing(silent_s: float, power_w: float) -> None:
     belief = silent(lived(Belief(UNIT), (0.0, giving(power_w))), Trouble("no answer", lost=True))
-    state = storage(belief, silent_s, USUAL, reversion_s=30.0)
+    state = storage(belief, silent_s, USUAL)
     assert state.available == (silent_s <= USUAL.lost_s)
-    if silent_s > 30.0:
-        assert state.power_w == 0.0
-    elif not state.available:
-        assert math.isnan(state.power_w)
-    else:
-        assert state.power_w == power_w
+    assert state.power_w == (power_w if state.available else 0.0)
     assert state.age_s == silent_s
-
-
-@pytest.mark.parametrize("reading", [replace(giving(700.0), is_local=True), replace(giving(700.0), fault="hot")])
-def test_what_a_battery_that_is_left_out_gives_all_the_same_counts_as_measured(reading: BatteryReading) -> None:
-    state = storage(lived(Belief(UNIT), (0.0, reading)), 0.0, USUAL)
-    assert not state.available
-    assert state.power_w == 700.0
 
 
 @pytest.mark.parametrize("soc_frac", [60.0, -0.1])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from wattlease.core.api_storage import Pcs
-from wattlease.core.model import Storage, StorageUnit
+from wattlease.core.model import StorageUnit
 from wattlease.facility.battery.belief import Belief, Patience, floor_w, heard, ordered, silent, storage, why_not
 from wattlease.facility.battery.witness import Witness
 from wattlease.facility.battery.words import Battery, Trouble
@@ -41,10 +41,6 @@ class Tended:
         """As it was written."""
         return self.belief.unit
 
-    def storage(self, now_s: float, patience: Patience) -> Storage:
-        """As a tick knows it."""
-        return storage(self.belief, now_s, patience, float(self.pcs.reversion_seconds))
-
     def plan_w(self, now_s: float) -> float:
         """The plan's order, which lapses like every order of ours."""
         return self.planned_w if now_s - self.planned_s <= self.pcs.reversion_seconds else 0.0
@@ -72,8 +68,7 @@ class Tended:
             self.belief = silent(self.belief, reading)
         else:
             self.belief = heard(self.belief, reading, now_s, patience, self.pcs.sign_check)
-        power_w = self.storage(now_s, patience).power_w
-        self._remember(now_s, power_w if math.isfinite(power_w) else 0.0)
+        self._remember(now_s, storage(self.belief, now_s, patience).power_w)
         if not self.touches or isinstance(reading, Trouble):
             return
         if not why_not(self.belief, now_s, patience):

@@ -9,7 +9,6 @@ import numpy as np
 from wattlease.core import explain
 from wattlease.core.actions import Charge, Discharge, Plan
 from wattlease.core.lease import Target
-from wattlease.core.memory import Memory
 from wattlease.core.model import NONE, Bools, Floats, Site, Snapshot
 from wattlease.core.outcome import gpu_caps
 from wattlease.runtime.controller.workload import NOTHING_ASKED, Ask
@@ -60,25 +59,6 @@ def supply_w(snapshot: Snapshot, plan: Plan) -> float:
         for unit, state in zip(snapshot.site.storages, snapshot.storages, strict=True)
     )
     return max(plan.scopes[0].limit_w + given_w, 0.0)
-
-
-def beside_w(snapshot: Snapshot, after: Memory, node_watts: NodeWatts) -> float:
-    """What draws through the feed beside the nodes, such as cooling: what was learned of overhead, less what the nodes
-    count of it themselves; 0 while no meter has told."""
-    scopes, site = after.scopes, snapshot.site
-    if not len(scopes.looks) or scopes.looks[0] == 0.0:
-        return 0.0
-    cards_w = np.bincount(site.gpus.node, np.nan_to_num(snapshot.gpus.power_w), len(site.nodes.id)).astype(float)
-    own_w = float((node_watts.of(cards_w) - cards_w).sum())
-    return max(float(scopes.overhead_w[0]) - own_w, 0.0)
-
-
-def is_seen(snapshot: Snapshot) -> bool:
-    """Whether all that is measured has been told, the feed and every card's draw; true where no meter is named."""
-    meters = snapshot.site.scopes[0].budget.spec.meters
-    metered = any(m.measures == "Feed" for m in meters)
-    told = any(reading.scope == 0 for reading in snapshot.meters)
-    return not metered or (told and bool(np.isfinite(snapshot.gpus.power_w).all()))
 
 
 def unlimited(snapshot: Snapshot) -> dict[str, Target]:

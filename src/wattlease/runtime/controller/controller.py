@@ -20,7 +20,7 @@ from wattlease.core.lease import Refused, Target
 from wattlease.core.leased import risen
 from wattlease.core.memory import FRESH, Memory, ScopesMemory
 from wattlease.core.model import Site, Snapshot
-from wattlease.runtime.controller.act import NodeWatts, beside_w, hints, is_seen, supply_w, targets, unlimited
+from wattlease.runtime.controller.act import NodeWatts, hints, supply_w, targets, unlimited
 from wattlease.runtime.controller.lasting import KeptOf, Lasting, files_in
 from wattlease.runtime.controller.observe import Observer
 from wattlease.runtime.controller.settings import ControllerSettings
@@ -42,10 +42,6 @@ from wattlease.runtime.waiting import set_within
 from wattlease.runtime.web import Page
 
 log = logging.getLogger(__name__)
-
-WAIT_FRAC = 0.5
-"""For this part of a grant's length a new leader waits until meters and cards have told what is drawn: grants of the
-leader before last longer."""
 
 EARLY_S = 0.25
 """Two ticks are never closer, however much work comes."""
@@ -87,7 +83,7 @@ class Controller:
         self._showing, self._memory = Showing(), FRESH
         self.grantor = Grantor(terms_of(settings, self._observer.site), membership_of(self._observer.site), store, now)
         self.share = share_of(settings, kept_of("share"), self.grantor, self._hold_to_share)
-        self._supply_w, self._led_s = 0.0, now()
+        self._supply_w = 0.0
         self._asleep: frozenset[str] = frozenset()
         self.newest: Tick | None = None
         self.missing_w = 0.0
@@ -144,7 +140,6 @@ class Controller:
             self._take_up()
             leads, led = self.grantor.leads(), leads
             if leads and not led:
-                self._led_s = self._now()
                 self._memory = await asyncio.to_thread(self._lasting.load)
                 if self.share:
                     await self.share.remember()
@@ -185,13 +180,10 @@ class Controller:
         if shadows(snapshot.site):
             self._let_go(snapshot, plan, after)
             return
-        if self._waits(snapshot):
-            return
         self.workload.act(snapshot, plan, after)
         if self.surroundings:
             self.surroundings.act(snapshot, plan)
-        nodes_w = max(supply_w(snapshot, plan) - beside_w(snapshot, after, self._node_watts), 0.0)
-        missing_w = self._grant(targets(snapshot, plan, self._node_watts), nodes_w)
+        missing_w = self._grant(targets(snapshot, plan, self._node_watts), supply_w(snapshot, plan))
         if isinstance(missing_w, Refused):
             return
         self.missing_w = missing_w
@@ -202,10 +194,6 @@ class Controller:
             self._said.forget("limit cannot be held")
         for node, told in hints(snapshot, plan, self.workload.asks).items():
             self.grantor.set_hints(node, told)
-
-    def _waits(self, snapshot: Snapshot) -> bool:
-        """Whether we have just come to lead and have yet to see what is drawn; nodes keep what they have meanwhile."""
-        return self._now() - self._led_s < WAIT_FRAC * self.grantor.terms.ttl_s and not is_seen(snapshot)
 
     def _grant(self, wished: Mapping[str, Target], supply_w: float) -> float | Refused:
         """Grant what is wished, within what is leased where that is a share; return the watts that cannot fit."""
