@@ -29,9 +29,9 @@ demo: .venv/runtime
 # The faults one after the other, for they are about time; then the rest, two files at once.
 test: .venv/dev
 	@failed=0; \
-	echo $(BIN)/pytest -ra tests/faults; $(BIN)/pytest -ra tests/faults || failed=1; \
-	echo $(BIN)/pytest -ra -n 2 --dist loadfile tests --ignore=tests/faults; \
-	$(BIN)/pytest -ra -n 2 --dist loadfile tests --ignore=tests/faults || failed=1; \
+	echo $(BIN)/pytest -raR tests/faults; $(BIN)/pytest -raR tests/faults || failed=1; \
+	echo $(BIN)/pytest -raR -n 2 --dist loadfile tests --ignore=tests/faults; \
+	$(BIN)/pytest -raR -n 2 --dist loadfile tests --ignore=tests/faults || failed=1; \
 	exit $$failed
 
 lint: .venv/dev
@@ -49,17 +49,17 @@ bench: .venv/dev
 		$(BIN)/python "$$script" || exit 1; \
 	done
 
-e2e: e2e-kube e2e-slurm
+e2e: e2e-slurm e2e-kube
 
 # The first time builds the control plane from its Go modules: half an hour on two cores, kept outside the checkout.
 e2e-kube: .venv/dev
 	$(BIN)/python tests/kube/real/kube_binaries.py
-	E2E_KUBE=1 $(BIN)/pytest -ra tests/e2e/kube
+	E2E_KUBE=1 $(BIN)/pytest -raR tests/e2e/kube
 
-# Three at a time: the tests wait for Slurm far more than they compute.
+# Three at a time, the longest first: the tests wait for Slurm far more than they compute.
 e2e-slurm: .venv/dev
 	$(BIN)/python tests/slurm/real/slurm_installation.py $(SLURM)
-	SLURM=$(SLURM) $(BIN)/pytest -ra -n 3 --dist loadfile tests/e2e/slurm
+	SLURM=$(SLURM) $(BIN)/pytest -raR -n 3 --dist loadfile --no-loadscope-reorder tests/e2e/slurm
 
 # KEEP=--keep leaves the cluster.
 kind: .venv/dev

@@ -170,7 +170,11 @@ def _run(words: list[str], folder: Path, env: Mapping[str, str]) -> str:
 def _alone(root: Path) -> Iterator[None]:
     root.mkdir(parents=True, exist_ok=True)
     with root.with_name(f".{root.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            _say(f"{root.name}: somebody else is building it; waiting")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
