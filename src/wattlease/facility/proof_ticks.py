@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from wattlease.core.limits_ahead import steady_w
 from wattlease.core.limits_sources import lines_of
 from wattlease.core.model import JobState, Window
 from wattlease.facility.proof_course import HOLDS_S, Course
-from wattlease.runtime.record import Tick, read
+from wattlease.runtime.record import Tick, read_all
 
 Key = tuple[str, str]
 """Scope and name of an event."""
@@ -77,21 +77,11 @@ class Record:
 
 def recorded(paths: Sequence[Path], watch: Callable[[Tick], None] = lambda _: None) -> Record:
     """Read the segments, in the order of their times; raises RecordError."""
-    begun = sorted(paths, key=lambda path: next(iter(read(path))).snapshot.now_s)
     listener = _Listener()
-    for tick in _ticks(begun):
+    for tick in read_all(paths):
         watch(tick)
         listener.hear(tick)
     return listener.record()
-
-
-def _ticks(paths: Iterable[Path]) -> Iterator[Tick]:
-    last_s = -np.inf
-    for path in paths:
-        for tick in read(path):
-            if tick.snapshot.now_s > last_s:  # segments of two recordings may overlap
-                last_s = tick.snapshot.now_s
-                yield tick
 
 
 class _Listener:

@@ -15,7 +15,7 @@ import logging
 import math
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -193,6 +193,16 @@ def read(path: Path) -> Iterator[Tick]:
             raise RecordError(f"{path}: line {line}: {error}") from error
     if not number:
         raise RecordError(f"{path}: holds no tick")
+
+
+def read_all(paths: Iterable[Path]) -> Iterator[Tick]:
+    """The ticks of several segments in the order of their times, each time once; RecordError as for one."""
+    last_s = -math.inf
+    for path in sorted(paths, key=lambda path: next(iter(read(path))).snapshot.now_s):
+        for tick in read(path):
+            if tick.snapshot.now_s > last_s:  # segments of two recordings may overlap
+                last_s = tick.snapshot.now_s
+                yield tick
 
 
 def _memory(head: Any) -> Memory:
