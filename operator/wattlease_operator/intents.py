@@ -12,6 +12,7 @@ from wattlease_operator.book import NOTHING_ASKED, Book
 from wattlease_operator.columns import state_of
 from wattlease_operator.gathering import KubeJob
 from wattlease_operator.resizing import least_gpus, named, own_gpus, resizes
+from wattlease_operator.suspend import overruled
 
 LASTS: Mapping[JobState, frozenset[JobState]] = {
     JobState.PAUSED: frozenset({JobState.RUNNING, JobState.RELEASED}),
@@ -121,7 +122,9 @@ class Intents:
 
     def _settle(self, jobs: Mapping[str, KubeJob]) -> None:
         states = {name: state_of(job) for name, job in jobs.items()}
-        self.wanted = {j: wanted for j, wanted in self.wanted.items() if states.get(j) in LASTS[wanted]}
+        self.wanted = {
+            j: wanted for j, wanted in self.wanted.items() if states.get(j) in LASTS[wanted] and not overruled(jobs[j])
+        }
         self.replicas = {j: n for j, n in self.replicas.items() if j in jobs and len(jobs[j].alive) > n}
         self.gpus = {j: n for j, n in self.gpus.items() if j in jobs and resizes(jobs[j], n)}
         self._book.keep(jobs.keys())
