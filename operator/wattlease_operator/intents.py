@@ -42,7 +42,7 @@ class Intents:
         self.gpus: dict[str, int] = {}
         """How many GPUs each pod of a Job is to have, while it is on its way there."""
         self.asks: dict[str, Ask] = {}
-        self._ceilings: dict[str, tuple[int | None, float]] = {}
+        self._ceilings: dict[str, tuple[tuple[int | None, bool], float]] = {}
 
     def clear(self) -> None:
         """Want nothing any more."""
@@ -51,7 +51,7 @@ class Intents:
         self.gpus.clear()
 
     def ceiling_age_s(self, job: str, now_s: float) -> float:
-        """For how long its autoscaler has had the ceiling that it has."""
+        """For how long its autoscaler has had the bound that it has."""
         return now_s - self._ceilings[job][1] if job in self._ceilings else 0.0
 
     def take(self, plan: Plan, jobs: Mapping[str, KubeJob]) -> None:
@@ -73,8 +73,9 @@ class Intents:
                 case Restore(job):
                     self._restore(job, jobs)
         self._settle(jobs)
-        found = {name: job.scaler.now for name, job in jobs.items() if job.scaler is not None}
-        same = {name: seen for name, seen in self._ceilings.items() if seen[0] == found.get(name, -1)}
+        scalers = {name: job.scaler for name, job in jobs.items() if job.scaler is not None}
+        found = {name: (scaler.now, scaler.scale_out_paused) for name, scaler in scalers.items()}
+        same = {name: seen for name, seen in self._ceilings.items() if seen[0] == found.get(name)}
         self._ceilings = {name: same.get(name, (now, plan.now_s)) for name, now in found.items()}
 
     def let_go(self, jobs: Mapping[str, KubeJob]) -> None:

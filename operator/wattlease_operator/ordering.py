@@ -18,7 +18,7 @@ from wattlease_operator.gathering import Gathering, KubeJob
 from wattlease_operator.intents import Intents
 from wattlease_operator.kueue import activate, admit
 from wattlease_operator.resizing import own_gpus, resize
-from wattlease_operator.scaling import ceilings
+from wattlease_operator.scaling import ceilings, raises
 from wattlease_operator.suspend import left_alone, recalled, suspend
 from wattlease_operator.words import Scaler
 from wattlease_operator.writes import Write
@@ -140,13 +140,13 @@ def scaler_orders(
 
 def _bounding(scaler: Scaler, most: float, yielding: Yielding, age_s: float) -> Iterator[Order]:
     """What holds it to so many, unless it is to be left alone, or was moved just now."""
-    raises = most > (scaler.now if scaler.now is not None else scaler.most)
+    more = raises(scaler, most)
     if yielding.yields(scaler):
         what, urgency = "leave alone", Urgency.NOTE
-    elif raises and age_s < RAISE_S:
+    elif more and age_s < RAISE_S:
         return
     else:
-        what, urgency = "bound", Urgency.RELEASE if raises else Urgency.BOUND
+        what, urgency = "bound", Urgency.RELEASE if more else Urgency.BOUND
     if writes := yielding.bound(scaler, most):
         yield Order(_named(scaler), what, urgency, writes)
 

@@ -45,6 +45,13 @@ def overruled(scaler: Scaler) -> bool:
     return (scaler.ours if scaler.keda else scaler.before is not None) and not held(scaler)
 
 
+def raises(scaler: Scaler, most: float) -> bool:
+    """Whether it could go further than it can now, were it held to so many."""
+    if scaler.keda:
+        return scaler.ours and most >= scaler.most
+    return most > (scaler.now if scaler.now is not None else scaler.most)
+
+
 def gives_back(writes: Iterable[Write]) -> bool:
     """Whether nothing of ours is left on the autoscaler after these."""
     return any(isinstance(w, Disown) or (isinstance(w, Apply) and not w.fields) for w in writes)

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent / "bodies"))  # bodies are shared w
 
 from api_door import until
 from kube_bench import OURS, RUNS, Shelf, bench, service
-from kube_bodies import RESOURCES, check, hpa, job, node, pod, workload
+from kube_bodies import RESOURCES, check, hpa, job, meta, node, pod, workload
 
 from wattlease.core.actions import Downsize, Hold, Pause, Release, Restore, Resume
 from wattlease.core.api import PowerProfile
@@ -149,6 +149,18 @@ async def test_a_service_grows_no_further_while_watts_are_short_and_has_its_ceil
         restored = await at.asked("h", state="within")
         assert restored["spec"] == {"maxReplicas": 9}
         assert "annotations" not in restored["metadata"]
+
+
+async def test_scaling_out_is_paused_for_a_minute_at_least_however_what_is_left_over_moves() -> None:
+    body = {"metadata": meta("so"), "spec": {"maxReplicaCount": 9, "scaleTargetRef": {"name": "chat"}}}
+    async with bench(pods=service(4), scaledobjects=[body]) as at:
+        marks = (await at.asked("so", state="shedding"))["metadata"]["annotations"]
+        at.put("scaledobjects", {**body, "metadata": meta("so", annotations=marks)})
+        assert await at.quiet(state="shedding")
+        assert await at.quiet(state="within")
+        at.now_s += RAISE_S
+        at.cache.hear()
+        assert "annotations" not in (await at.asked("so", state="within"))["metadata"]
 
 
 async def test_a_service_shrinks_to_what_its_owner_allows_and_no_further() -> None:
