@@ -38,6 +38,7 @@ class Agreements:
         self._swaps = swaps_of(profiles)
         self._by_name = {(p.metadata.namespace, p.name): p for p in profiles}
         self._withheld: frozenset[str] = frozenset()
+        self._unbound: frozenset[str] = frozenset()
         self._written = {id(profile): core_terms.terms_of(profile) for profile in profiles}
         self._by_job: dict[str, tuple[KubeJob, Terms]] = {}
         self._shared: dict[Terms, Terms] = {}
@@ -55,12 +56,12 @@ class Agreements:
             seen = self._by_job[job.id] = job, self._shared.setdefault(terms, terms)
         return seen[1]
 
-    def withhold(self, jobs: frozenset[str]) -> None:
-        """Take smaller models, and fewer GPUs, from these jobs' terms until they are no longer among them."""
-        if jobs != self._withheld:
-            for job in jobs ^ self._withheld:
-                self._by_job.pop(job, None)
-            self._withheld = jobs
+    def withhold(self, jobs: frozenset[str], unbound: frozenset[str] = frozenset()) -> None:
+        """Take smaller models, and fewer GPUs, from these jobs' terms, and fewer replicas from those of the `unbound`,
+        until they are no longer among them."""
+        for job in (jobs ^ self._withheld) | (unbound ^ self._unbound):
+            self._by_job.pop(job, None)
+        self._withheld, self._unbound = jobs, unbound
 
     def _read(self, job: KubeJob) -> Terms:
         swap = self._swaps.get(job.id)
@@ -75,7 +76,7 @@ class Agreements:
         offered = not terms.variants and (job.shrunk_from or job.id not in self._withheld)
         if offered and (fewer := smaller(job, terms)):
             terms = replace(terms, variants=(fewer,))
-        least = least_replicas(job)
+        least = 0 if job.id in self._unbound else least_replicas(job)
         if least and not terms.steps:
             share = least / len(job.alive)
             terms = replace(terms, steps=(Step(batch_frac=share, draw_frac=share, speed_frac=share),))

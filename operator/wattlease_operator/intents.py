@@ -12,6 +12,7 @@ from wattlease_operator.book import NOTHING_ASKED, Book
 from wattlease_operator.columns import state_of
 from wattlease_operator.gathering import KubeJob
 from wattlease_operator.resizing import least_gpus, named, own_gpus, resizes
+from wattlease_operator.suspend import overruled
 
 LASTS: Mapping[JobState, frozenset[JobState]] = {
     JobState.PAUSED: frozenset({JobState.RUNNING, JobState.RELEASED}),
@@ -41,7 +42,7 @@ class Intents:
         self.gpus: dict[str, int] = {}
         """How many GPUs each pod of a Job is to have, while it is on its way there."""
         self.asks: dict[str, Ask] = {}
-        self._ceilings: dict[str, tuple[int | None, float]] = {}
+        self._ceilings: dict[str, tuple[tuple[int | None, bool], float]] = {}
 
     def clear(self) -> None:
         """Want nothing any more."""
@@ -50,7 +51,7 @@ class Intents:
         self.gpus.clear()
 
     def ceiling_age_s(self, job: str, now_s: float) -> float:
-        """For how long its autoscaler has had the ceiling that it has."""
+        """For how long its autoscaler has had the bound that it has."""
         return now_s - self._ceilings[job][1] if job in self._ceilings else 0.0
 
     def take(self, plan: Plan, jobs: Mapping[str, KubeJob]) -> None:
@@ -72,8 +73,9 @@ class Intents:
                 case Restore(job):
                     self._restore(job, jobs)
         self._settle(jobs)
-        found = {name: job.scaler.now for name, job in jobs.items() if job.scaler is not None}
-        same = {name: seen for name, seen in self._ceilings.items() if seen[0] == found.get(name, -1)}
+        scalers = {name: job.scaler for name, job in jobs.items() if job.scaler is not None}
+        found = {name: (scaler.now, scaler.scale_out_paused) for name, scaler in scalers.items()}
+        same = {name: seen for name, seen in self._ceilings.items() if seen[0] == found.get(name)}
         self._ceilings = {name: same.get(name, (now, plan.now_s)) for name, now in found.items()}
 
     def let_go(self, jobs: Mapping[str, KubeJob]) -> None:
@@ -121,7 +123,9 @@ class Intents:
 
     def _settle(self, jobs: Mapping[str, KubeJob]) -> None:
         states = {name: state_of(job) for name, job in jobs.items()}
-        self.wanted = {j: wanted for j, wanted in self.wanted.items() if states.get(j) in LASTS[wanted]}
+        self.wanted = {
+            j: wanted for j, wanted in self.wanted.items() if states.get(j) in LASTS[wanted] and not overruled(jobs[j])
+        }
         self.replicas = {j: n for j, n in self.replicas.items() if j in jobs and len(jobs[j].alive) > n}
         self.gpus = {j: n for j, n in self.gpus.items() if j in jobs and resizes(jobs[j], n)}
         self._book.keep(jobs.keys())

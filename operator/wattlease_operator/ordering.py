@@ -18,10 +18,11 @@ from wattlease_operator.gathering import Gathering, KubeJob
 from wattlease_operator.intents import Intents
 from wattlease_operator.kueue import activate, admit
 from wattlease_operator.resizing import own_gpus, resize
-from wattlease_operator.scaling import bound, ceilings
+from wattlease_operator.scaling import ceilings, raises
 from wattlease_operator.suspend import left_alone, recalled, suspend
 from wattlease_operator.words import Scaler
 from wattlease_operator.writes import Write
+from wattlease_operator.yielding import Yielding
 
 AT_EASE = frozenset({"within", "preparing"})
 """States of a site in which what the plan leaves over is free for services to grow."""
@@ -115,7 +116,13 @@ def check_orders(gathering: Gathering, now_s: float) -> Iterator[Order]:
 
 
 def scaler_orders(
-    jobs: Mapping[str, KubeJob], intents: Intents, agreements: Agreements, snapshot: Snapshot, plan: Plan, after: Memory
+    jobs: Mapping[str, KubeJob],
+    intents: Intents,
+    agreements: Agreements,
+    yielding: Yielding,
+    snapshot: Snapshot,
+    plan: Plan,
+    after: Memory,
 ) -> Iterator[Order]:
     """How far services may grow: while the site is at ease, into what the plan leaves over; else no further."""
     each_w = dict(zip(after.jobs.id, after.jobs.full_w.tolist(), strict=True))
@@ -126,21 +133,30 @@ def scaler_orders(
     ]
     services = [s for s in services if not _protected(jobs[s[0]], agreements)]
     for name, most in ceilings(services, _room_w(plan)).items():
-        scaler = jobs[name].scaler
-        most = min(most, intents.replicas.get(name, most))
-        if scaler and (writes := bound(scaler, most)):
-            raises = most > (scaler.now if scaler.now is not None else scaler.most)
-            if raises and intents.ceiling_age_s(name, snapshot.now_s) < RAISE_S:
-                continue
-            yield Order(_named(scaler), "bound", Urgency.RELEASE if raises else Urgency.BOUND, writes)
+        if scaler := jobs[name].scaler:
+            most = min(most, intents.replicas.get(name, most))
+            yield from _bounding(scaler, most, yielding, intents.ceiling_age_s(name, snapshot.now_s))
 
 
-def orphan_orders(gathering: Gathering, jobs: Mapping[str, KubeJob]) -> Iterator[Order]:
+def _bounding(scaler: Scaler, most: float, yielding: Yielding, age_s: float) -> Iterator[Order]:
+    """What holds it to so many, unless it is to be left alone, or was moved just now."""
+    more = raises(scaler, most)
+    if yielding.yields(scaler):
+        what, urgency = "leave alone", Urgency.NOTE
+    elif more and age_s < RAISE_S:
+        return
+    else:
+        what, urgency = "bound", Urgency.RELEASE if more else Urgency.BOUND
+    if writes := yielding.bound(scaler, most):
+        yield Order(_named(scaler), what, urgency, writes)
+
+
+def orphan_orders(gathering: Gathering, jobs: Mapping[str, KubeJob], yielding: Yielding) -> Iterator[Order]:
     """Ceilings that we lowered for services that hold no GPUs any more go back."""
     bounded = {job.scaler.ref for job in jobs.values() if job.scaler is not None and job.gpus}
     for scaler in gathering.scalers:
-        if scaler.ref not in bounded and (scaler.before is not None or scaler.ours) and (w := bound(scaler, np.inf)):
-            yield Order(_named(scaler), "restore", Urgency.RELEASE, w)
+        if scaler.ref not in bounded and (writes := yielding.bound(scaler, np.inf)):
+            yield Order(_named(scaler), "restore", Urgency.RELEASE, writes)
 
 
 def _named(scaler: Scaler) -> str:

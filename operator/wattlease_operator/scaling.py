@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterable, Mapping
 
 from wattlease_operator.words import HELD_BY, MAX_BEFORE, MAX_NOW, SCALE_OUT_PAUSED, US, Scaler
-from wattlease_operator.writes import Disown, Write, owning
+from wattlease_operator.writes import Apply, Disown, Write, owning
 
 CEILING = ("spec", "maxReplicas")
 
@@ -20,10 +20,10 @@ def bound(scaler: Scaler, most: float) -> tuple[Write, ...]:
 
     KEDA knows a bound for a while only as scaling out no further (2.18 or newer).
     """
-    if scaler.keda:
-        return _pause_scale_out(scaler, most < scaler.most)
     if overruled(scaler):
         return (owning(scaler.ref, {}),)
+    if scaler.keda:
+        return _pause_scale_out(scaler, most < scaler.most)
     own = scaler.before if scaler.before is not None else scaler.most
     wanted = max(min(most, own), scaler.least, 1)
     if wanted >= own:
@@ -33,9 +33,28 @@ def bound(scaler: Scaler, most: float) -> tuple[Write, ...]:
     return (owning(scaler.ref, {MAX_BEFORE: str(own), MAX_NOW: str(int(wanted))}, CEILING, int(wanted)),)
 
 
+def held(scaler: Scaler) -> bool:
+    """Whether it stands as we set it."""
+    if scaler.keda:
+        return scaler.ours and scaler.scale_out_paused
+    return scaler.before is not None and scaler.now == scaler.most
+
+
 def overruled(scaler: Scaler) -> bool:
-    """Whether somebody else wrote the ceiling since we lowered it."""
-    return scaler.before is not None and scaler.now != scaler.most
+    """Whether somebody else wrote what we had set, and left our mark."""
+    return (scaler.ours if scaler.keda else scaler.before is not None) and not held(scaler)
+
+
+def raises(scaler: Scaler, most: float) -> bool:
+    """Whether it could go further than it can now, were it held to so many."""
+    if scaler.keda:
+        return scaler.ours and most >= scaler.most
+    return most > (scaler.now if scaler.now is not None else scaler.most)
+
+
+def gives_back(writes: Iterable[Write]) -> bool:
+    """Whether nothing of ours is left on the autoscaler after these."""
+    return any(isinstance(w, Disown) or (isinstance(w, Apply) and not w.fields) for w in writes)
 
 
 def _pause_scale_out(scaler: Scaler, paused: bool) -> tuple[Write, ...]:

@@ -78,10 +78,15 @@ def let_go(work: Work) -> Write:
     return _switch(work, kept(work), False) if RELEASED_AT in work.annotations else owning(work.ref, shrunk(work))
 
 
+def overruled(job: KubeJob) -> bool:
+    """Whether someone resumed what we had paused, and nobody has written that down yet."""
+    return job.work is not None and job.suspendable and job.work.to_be_left_alone
+
+
 def left_alone(job: KubeJob) -> tuple[Write, ...]:
     """Write down that someone resumed what we had paused, so that his next suspension is not taken for ours."""
     work = job.work
-    if work is None or not job.suspendable or not work.to_be_left_alone:
+    if work is None or not overruled(job):
         return ()
     return (owning(work.ref, {**kept(work), LEFT_ALONE: "true"}),)
 

@@ -41,8 +41,10 @@ from wattlease_operator.parsed import Parsed
 from wattlease_operator.resizing import Refusals, named, why_refused
 from wattlease_operator.suspend import saves
 from wattlease_operator.swapping import Swapping
+from wattlease_operator.telling import Telling, refs_of
 from wattlease_operator.words import CARDS, Cards, KubeNode, asked_s, save_s, saved_s
 from wattlease_operator.writes import Write
+from wattlease_operator.yielding import Yielding, why_left
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +76,8 @@ class KubeWorkload:
         self._api, self._hands = api, Hands(api, now, self._refused)
         self._agreements, self._refusals = Agreements(), Refusals(now)
         self._intents = Intents(self._book, self._refusals.hold)
-        self._swapping = Swapping(api, now, cards)
+        self._swapping, self._yielding = Swapping(api, now, cards), Yielding(now)
+        self._telling = Telling(api, refs_of(cache))
         self._columns: tuple[Site, Columns] | None = None
         self._nodes_s = float("-inf")
         self._why: dict[str, str] = {}
@@ -106,6 +109,7 @@ class KubeWorkload:
         self._book.read = False
         self._intents.clear()
         self._swapping.forget()
+        self._yielding.forget()
 
     def jobs(self, site: Site, cards: list[CardReport | None], power_w: Floats, now_s: float) -> tuple[Jobs, Ints]:
         """The jobs that watts concern, and each card's place among them."""
@@ -113,7 +117,8 @@ class KubeWorkload:
         self._gathering.stand_in(self._swapping.stand_ins(self._variants()))
         jobs = self._gathering.jobs().values()
         swaps_refused = filter(self._swapping.refused, self._swapping.followed)
-        self._agreements.withhold(self._refusals.among(jobs) | frozenset(swaps_refused))
+        unbound = frozenset(job.id for job in jobs if job.scaler and self._yielding.yields(job.scaler))
+        self._agreements.withhold(self._refusals.among(jobs) | frozenset(swaps_refused), unbound)
         ours = [job for job in jobs if state_of(job) is not None]
         self._agreements.take(self._agreements.of(job) for job in ours)
         return self._placed(site).place(ours, cards, power_w, standing)
@@ -130,13 +135,14 @@ class KubeWorkload:
         jobs, now_s = self._gathering.jobs(), snapshot.now_s
         self._note_saves(jobs, now_s)
         self._intents.take(plan, jobs)
+        self._yield()
         self._swap(plan)
         self._hands.order(
             (
                 *job_orders(jobs, self._intents, now_s),
-                *scaler_orders(jobs, self._intents, self._agreements, snapshot, plan, after),
+                *scaler_orders(jobs, self._intents, self._agreements, self._yielding, snapshot, plan, after),
                 *stranger_orders(self._gathering, now_s),
-                *orphan_orders(self._gathering, jobs),
+                *orphan_orders(self._gathering, jobs, self._yielding),
                 *check_orders(self._gathering, now_s),
                 *self._node_orders(lambda nodes: told(nodes, _granted_w(snapshot, plan))),
             )
@@ -153,7 +159,7 @@ class KubeWorkload:
             (
                 *job_orders(jobs, self._intents, now_s),
                 *stranger_orders(self._gathering, now_s, least_age_s=0.0),
-                *orphan_orders(self._gathering, {}),
+                *orphan_orders(self._gathering, {}, self._yielding),
                 *check_orders(self._gathering, now_s),
                 *self._node_orders(untold),
             )
@@ -170,6 +176,12 @@ class KubeWorkload:
                 self._book.write(job, variant="")
             self._why[job] = why.get(job) or self._why.get(job, "")
         self._swapping.want({job: (name, self._why[job]) for job, name in self._variants().items()})
+
+    def _yield(self) -> None:
+        """Leave to others what they undid, and tell them for how long and what would end it."""
+        for scaler in self._yielding.look(self._gathering.scalers):
+            text = why_left(scaler, self._yielding.left_s(scaler))
+            self._telling.tell(scaler.ref, "CeilingOverruled", text, warning=True)
 
     def _sure(self) -> bool:
         """Whether what is known of the cluster, and of what was done to it, is good enough to change anything."""
@@ -216,6 +228,7 @@ class KubeWorkload:
             tasks.create_task(self._keep_book())
             tasks.create_task(self._hear_of_work())
             tasks.create_task(self._swapping.run())
+            tasks.create_task(self._telling.run())
 
     async def _hear_of_work(self) -> None:
         known: frozenset[Ref] = frozenset()

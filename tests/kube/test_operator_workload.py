@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent / "bodies"))  # bodies are shared w
 
 from api_door import until
 from kube_bench import OURS, RUNS, Shelf, bench, service
-from kube_bodies import RESOURCES, check, hpa, job, node, pod, workload
+from kube_bodies import RESOURCES, check, hpa, job, meta, node, pod, workload
 
 from wattlease.core.actions import Downsize, Hold, Pause, Release, Restore, Resume
 from wattlease.core.api import PowerProfile
@@ -22,6 +22,7 @@ from wattlease.core.model import JobState
 from wattlease.runtime.controller.act import hints
 from wattlease_operator.cache import Cache
 from wattlease_operator.ordering import RAISE_S
+from wattlease_operator.words import LEFT_ALONE, PAUSED_BY, US
 from wattlease_operator.workload import LOOK_S, STALE_S, KubeWorkload
 
 
@@ -39,6 +40,20 @@ async def test_a_job_is_paused_by_its_switch_and_its_pods_are_told_before() -> N
         resumed = await at.asked("a", Resume("ml/a"))
         assert "spec" not in resumed
         assert "annotations" not in resumed["metadata"]
+
+
+async def test_a_job_that_is_resumed_before_its_pods_are_gone_is_left_alone_too() -> None:
+    """Whoever applies `suspend: false` every two seconds is faster than a pod that writes its checkpoint."""
+    async with bench(jobs=[job("a")], pods=[pod("a-1", owner=("Job", "a"), **RUNS)]) as at:
+        marks = (await at.asked("a", Pause("ml/a")))["metadata"]["annotations"]
+        assert marks == {PAUSED_BY: US}
+        at.put("jobs", job("a", suspend=True, annotations=marks))
+        at.act()
+        assert at.states() == {"ml/a": JobState.RUNNING}
+        at.put("jobs", job("a", annotations=marks))
+        written = await at.asked("a")
+        assert written["metadata"]["annotations"] == {LEFT_ALONE: "true"}
+        assert not at.work.asks["ml/a"].pause
 
 
 async def test_every_pod_of_a_job_is_told_by_the_name_that_its_own_node_knows() -> None:
@@ -134,6 +149,18 @@ async def test_a_service_grows_no_further_while_watts_are_short_and_has_its_ceil
         restored = await at.asked("h", state="within")
         assert restored["spec"] == {"maxReplicas": 9}
         assert "annotations" not in restored["metadata"]
+
+
+async def test_scaling_out_is_paused_for_a_minute_at_least_however_what_is_left_over_moves() -> None:
+    body = {"metadata": meta("so"), "spec": {"maxReplicaCount": 9, "scaleTargetRef": {"name": "chat"}}}
+    async with bench(pods=service(4), scaledobjects=[body]) as at:
+        marks = (await at.asked("so", state="shedding"))["metadata"]["annotations"]
+        at.put("scaledobjects", {**body, "metadata": meta("so", annotations=marks)})
+        assert await at.quiet(state="shedding")
+        assert await at.quiet(state="within")
+        at.now_s += RAISE_S
+        at.cache.hear()
+        assert "annotations" not in (await at.asked("so", state="within"))["metadata"]
 
 
 async def test_a_service_shrinks_to_what_its_owner_allows_and_no_further() -> None:

@@ -18,6 +18,7 @@ KINDS = {
     "nodes": "Node",
     "configmaps": "ConfigMap",
     "horizontalpodautoscalers": "HorizontalPodAutoscaler",
+    "scaledobjects": "ScaledObject",
     "workloads": "Workload",
     "admissionchecks": "AdmissionCheck",
 }

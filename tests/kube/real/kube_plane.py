@@ -128,13 +128,13 @@ class ControlPlane:
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
         asked = Request(f"{self.url}{path}", data, headers, method=method)
         try:
-            with urlopen(asked, timeout=10.0, context=self._trust) as answer:
+            with urlopen(asked, timeout=10.0, context=self.trust) as answer:
                 return answer.status, _told(answer.read())
         except HTTPError as refused:
             return refused.code, _told(refused.read())
 
     @cached_property
-    def _trust(self) -> ssl.SSLContext:
+    def trust(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self.authority))
 
     def ready(self) -> bool:
