@@ -16,9 +16,10 @@ from pathlib import Path
 from wattlease.core.actions import Plan
 from wattlease.core.decide import decide
 from wattlease.core.frontier import frontier
+from wattlease.core.kept_overhead import kept, resumed
 from wattlease.core.lease import Refused, Target
 from wattlease.core.leased import risen
-from wattlease.core.memory import FRESH, Memory, ScopesMemory
+from wattlease.core.memory import FRESH, Memory
 from wattlease.core.model import Site, Snapshot
 from wattlease.runtime.controller.act import NodeWatts, hints, supply_w, targets, unlimited
 from wattlease.runtime.controller.lasting import KeptOf, Lasting, files_in
@@ -108,7 +109,8 @@ class Controller:
         self.workload.agree(settings.profiles)
         self._hold(settings, observer)
         if before != self._scopes():  # what was learned of scopes stands in their order
-            self._memory = replace(self._memory, scopes=ScopesMemory(), storage_plans=())
+            scopes = resumed(self._scopes(), kept(before, self._memory.scopes))
+            self._memory = replace(self._memory, scopes=scopes, storage_plans=())
         self.grantor.assure(terms_of(settings, observer.site).guaranteed_w)
         self._enlist()
 
@@ -140,7 +142,7 @@ class Controller:
             self._take_up()
             leads, led = self.grantor.leads(), leads
             if leads and not led:
-                self._memory = await asyncio.to_thread(self._lasting.load)
+                self._memory = await asyncio.to_thread(self._lasting.load, self._scopes())
                 if self.share:
                     await self.share.remember()
                 self.workload.begin()
@@ -221,7 +223,7 @@ class Controller:
         if self._recorder:
             await asyncio.to_thread(self._recorder.write, tick.snapshot, tick.plan, tick.before)
         if self._lasting.due(self._now()):
-            await asyncio.to_thread(self._lasting.save, tick.after)
+            await asyncio.to_thread(self._lasting.save, tick.after, [s.id for s in tick.snapshot.site.scopes])
         if ended := self._book.note(tick.snapshot, tick.plan):
             await asyncio.to_thread(self._accounts.write, ended)
         self._showing.note(tick.snapshot, tick.plan, tick.after)
