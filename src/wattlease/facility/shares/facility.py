@@ -19,11 +19,11 @@ from wattlease.core.decide_shares import Shared, Wish, decide_shares
 from wattlease.core.frontier import Frontier
 from wattlease.core.kept_overhead import kept, resumed
 from wattlease.core.lease import Refused, Target
-from wattlease.core.memory import FRESH
+from wattlease.core.memory import FRESH, Memory
 from wattlease.core.model import NodeReadings, Site, Snapshot
 from wattlease.core.shares_site import NO_JOBS, readings_of_shares, site_of_shares
 from wattlease.facility.shares.settings import FacilitySettings
-from wattlease.runtime.controller.act import supply_w
+from wattlease.runtime.controller.act import beside_w, supply_w
 from wattlease.runtime.controller.lasting import KeptFile, Lasting
 from wattlease.runtime.controller.surroundings import Surroundings, surrounded
 from wattlease.runtime.job_accounts import JobAccounts
@@ -102,7 +102,7 @@ class Facility:
         self._memory = after
         if self.surroundings:
             self.surroundings.note(snapshot, shared.plan, after)
-        self._act(snapshot, shared)
+        self._act(snapshot, shared, after)
         if self._lasting.due(self._now()):
             await asyncio.to_thread(self._lasting.save, after, _names(snapshot.site))
         self._showing.note(snapshot, shared.plan, after)
@@ -141,7 +141,7 @@ class Facility:
 
     # What is done
 
-    def _act(self, snapshot: Snapshot, shared: Shared) -> None:
+    def _act(self, snapshot: Snapshot, shared: Shared, after: Memory) -> None:
         """Lease by the plan and order the batteries; in shadow mode each cluster has all that it may ever have."""
         nodes, plan = snapshot.site.nodes, shared.plan
         if shadows(snapshot.site):
@@ -149,7 +149,8 @@ class Facility:
             return
         if self.surroundings:
             self.surroundings.act(snapshot, plan)
-        missing_w = self.grantor.plan(_targets(nodes.id, plan.grant_w.tolist()), supply_w(snapshot, plan))
+        clusters_w = max(supply_w(snapshot, plan) - beside_w(snapshot, after.scopes), 0.0)
+        missing_w = self.grantor.plan(_targets(nodes.id, plan.grant_w.tolist()), clusters_w)
         if isinstance(missing_w, Refused):
             return
         if missing_w > 0.0:

@@ -21,7 +21,7 @@ from wattlease.core.lease import Refused, Target
 from wattlease.core.leased import risen
 from wattlease.core.memory import FRESH, Memory
 from wattlease.core.model import Site, Snapshot
-from wattlease.runtime.controller.act import NodeWatts, hints, supply_w, targets, unlimited
+from wattlease.runtime.controller.act import NodeWatts, beside_w, hints, supply_w, targets, unlimited
 from wattlease.runtime.controller.lasting import KeptOf, Lasting, files_in
 from wattlease.runtime.controller.observe import Observer
 from wattlease.runtime.controller.settings import ControllerSettings
@@ -83,8 +83,8 @@ class Controller:
         self._coming: tuple[ControllerSettings, Observer] | None = None
         self._showing, self._memory = Showing(), FRESH
         self.grantor = Grantor(terms_of(settings, self._observer.site), membership_of(self._observer.site), store, now)
-        self.share = share_of(settings, kept_of("share"), self.grantor, self._hold_to_share)
-        self._supply_w = 0.0
+        self.share = share_of(settings, kept_of("share"), self.grantor, self._hold_to_share, lambda: self._beside_w)
+        self._supply_w = self._beside_w = 0.0
         self._asleep: frozenset[str] = frozenset()
         self.newest: Tick | None = None
         self.missing_w = 0.0
@@ -185,6 +185,7 @@ class Controller:
         self.workload.act(snapshot, plan, after)
         if self.surroundings:
             self.surroundings.act(snapshot, plan)
+        self._beside_w = beside_w(snapshot, after.scopes, self._node_watts)
         missing_w = self._grant(targets(snapshot, plan, self._node_watts), supply_w(snapshot, plan))
         if isinstance(missing_w, Refused):
             return
@@ -199,17 +200,20 @@ class Controller:
 
     def _grant(self, wished: Mapping[str, Target], supply_w: float) -> float | Refused:
         """Grant what is wished, within what is leased where that is a share; return the watts that cannot fit."""
-        if self.share is None:
-            return self.grantor.plan(wished, supply_w)
         self._supply_w = supply_w
+        return self.grantor.plan(wished, *self._of_nodes())
+
+    def _of_nodes(self) -> tuple[float, float | None]:
+        """What of the limit, and of the share, is the nodes' own, and until when it is."""
+        if self.share is None:
+            return max(self._supply_w - self._beside_w, 0.0), None
         leased_w, until_s = self.share.leased()
-        return self.grantor.plan(wished, min(supply_w, leased_w), until_s)
+        return max(min(self._supply_w, leased_w) - self._beside_w, 0.0), until_s
 
     def _hold_to_share(self) -> None:
         """The share is another, or lasts longer: what was planned is held to it at once."""
         if self.share and not shadows(self._observer.site):
-            leased_w, until_s = self.share.leased()
-            self.grantor.hold_to(min(self._supply_w, leased_w), until_s)
+            self.grantor.hold_to(*self._of_nodes())
 
     def _let_go(self, snapshot: Snapshot, plan: Plan, after: Memory) -> None:
         """Hold nothing: jobs go on, hints are taken back, and nodes may draw all they can."""
