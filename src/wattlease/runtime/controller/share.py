@@ -2,9 +2,8 @@
 
 Rule 1: what this controller grants its nodes sums to at most the leased watts, and no grant of a node outlives the
     lease (`Ledger.plan(until_s=...)`). When the lease runs out, what is guaranteed holds, from that moment on.
-Rule 2: what is in force is what this controller's own ledger counts: watts are returned once nodes have acknowledged
-    less, not when less was planned.
-    What draws at the feed beside the nodes, such as cooling, is in force with them.
+Rule 2: what is in force is what this controller's own ledger counts, and what draws at the feed beside the nodes, such
+    as cooling: watts are returned once nodes have acknowledged less, not when less was planned.
 Rule 3: the fallback that it reports is what would be drawn if it heard nothing more: what is guaranteed, or more while
     a silent node's caps may stay above its fallback.
 """
