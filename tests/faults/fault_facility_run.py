@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
-from fault_facility import Day, Look, comes, open_day
+from fault_facility import TTL_S, Day, Look, comes, open_day
 from fault_facility_kinds import FAULTS, Fault
 
 START_S, BACK_S = 60.0, 60.0
 CALM_S = 1.5
+STOOD_S = 0.5
+"""Looks are 50 ms apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,17 @@ class Run:
     def looks_of(self, name: str) -> list[Look]:
         spell = self.spells[name]
         return [look for look in self.looks if spell.from_s <= look.at_s < spell.until_s]
+
+
+def in_time(looks: list[Look]) -> list[Look]:
+    """Without those that come within a time to live of a moment at which all of us stood still, as a busy machine makes
+    us: leases run out meanwhile, and their nodes rightly fall."""
+    stood_s, found = -math.inf, looks[:1]
+    for before, look in pairwise(looks):
+        stood_s = look.at_s if look.at_s - before.at_s > STOOD_S else stood_s
+        if look.at_s - stood_s > TTL_S:
+            found.append(look)
+    return found
 
 
 async def run(folder: Path) -> Run:
