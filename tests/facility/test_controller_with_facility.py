@@ -70,12 +70,26 @@ async def test_the_meter_teaches_the_overhead_that_nobody_configured(hall: Hall)
         assert hall.feed_w > configured_w + 400.0
 
 
+async def test_a_controller_that_begins_keeps_free_for_the_cooling_what_the_one_before_had_learned(hall: Hall) -> None:
+    """Its nodes are never granted what the limit leaves beside what is configured."""
+    row = {"overhead_w": 1190.0, "it_at_w": 2900.0, "it_mean_w": 2900.0, "it_var": 100.0, "overhead_mean_w": 1190.0}
+    kept = {"history": {}, "debts": {}, "overheads": {"hall": {**row, "overhead_cov": 10.0, "looks": 60.0}}}
+    (hall.folder / "learned.json").write_bytes(orjson.dumps(kept))
+    control, _ = hall.controlled(hall.settings(hall.spec(LIMIT_W, with_battery=False)))
+    highest_w = 0.0
+    async with leading(control, *hall.nodes):
+        begun_s = time.monotonic()
+        while time.monotonic() < begun_s + 5.0:
+            highest_w = max(highest_w, sum(node.in_force_w for node in hall.nodes) + hall.cooling_w)
+            await asyncio.sleep(0.05)
+    assert 0.95 * LIMIT_W < highest_w <= LIMIT_W
+
+
 @pytest.mark.usefixtures("taught_soon")
 async def test_the_battery_gives_before_jobs_do_and_fades_before_its_reserve(hall: Hall) -> None:
     control, _ = hall.controlled(hall.settings(hall.spec(LIMIT_W)))
     async with leading(control, *hall.nodes):
-        await until(lambda: hall.battery_w > 300.0 and hall.feed_w <= LIMIT_W)
-        assert hall.cards_w > 0.99 * ALL_W
+        await until(lambda: hall.battery_w > 300.0 and hall.feed_w <= LIMIT_W and hall.cards_w > 0.99 * ALL_W)
         hall.battery.soc_frac = 0.22
         await until(lambda: hall.battery_w < 300.0 and hall.feed_w <= LIMIT_W)
         assert hall.battery_w > 100.0, "there is charge above the reserve"

@@ -15,6 +15,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "runtime" / "controller"))  # what the loops' tests share
 
+import orjson
 from leased_nodes import SECRET, until
 
 from wattlease.core.lease import Grant, Holder
@@ -99,6 +100,22 @@ async def test_watts_go_where_they_are_dearest_and_never_sum_to_more_than_the_li
             assert cheap.in_force_w + dear.in_force_w <= 10_000.0 + 1e-6
             await asyncio.sleep(0.05)
         assert cheap.in_force_w < 4100.0
+
+
+async def test_what_stands_beside_the_clusters_is_left_for_it_from_the_first_lease_after_a_restart(
+    tmp_path: Path,
+) -> None:
+    row = dict.fromkeys(("it_mean_w", "it_var", "overhead_mean_w", "overhead_cov"), 0.0)
+    row |= {"overhead_w": 700.0, "it_at_w": 12_000.0, "looks": 60.0}
+    kept = {"history": {}, "debts": {}, "overheads": {"campus": row}}
+    (tmp_path / "learned.json").write_bytes(orjson.dumps(kept))
+    one, two = Cluster("a"), Cluster("b")
+    told = settings(tmp_path, meters=[{"name": "feed", "kind": "Virtual"}])
+    async with asking(facility_of(tmp_path, told), one, two):
+        await until(lambda: one.in_force_w + two.in_force_w > 9000.0)
+        for _ in range(40):
+            assert one.in_force_w + two.in_force_w <= 9300.0 + 1e-6
+            await asyncio.sleep(0.05)
 
 
 async def test_its_battery_is_planned_by_the_months_peak_as_any_controllers_is(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from wattlease.core import curves, history
 from wattlease.core.columns import own_share, prior_speed, size_now, size_table
 from wattlease.core.memory import GpusMemory, JobsMemory, Memory, Seen
 from wattlease.core.model import NONE, Bools, Floats, Ints, JobState, Snapshot
-from wattlease.core.overhead import blend, learned, overhead_rise
+from wattlease.core.overhead import Behind, blend, learned, overhead_rise
 from wattlease.core.sites import model_table, roll_up, site_table
 
 STALE_S = 5.0
@@ -101,9 +101,10 @@ def estimate(snapshot: Snapshot, memory: Memory) -> tuple[Estimate, Memory]:
     jobs, size, speed = _learn(snapshot, aligned, seen, dt_s)
     it_w = roll_up(site, np.bincount(table.leaf, gpu_w, len(site.scopes)))
     storage_w = _storage(snapshot)
-    scopes, meter_fresh = learned(snapshot, memory.scopes, it_w, storage_w, dt_s)
+    behind = Behind(it_w, storage_w, _doubt(snapshot, np.where(fresh, 0.0, gpu_w)))
+    scopes, meter_fresh = learned(snapshot, memory.scopes, behind, dt_s)
     rise = overhead_rise(table, scopes)
-    risen_w = np.maximum(it_w - storage_w - scopes.it_at_w, 0.0)  # a fall of overhead counts once it is measured
+    risen_w = np.maximum(it_w - scopes.it_at_w, 0.0)  # a fall of overhead counts once it is measured
     overhead_w = scopes.overhead_w + rise * risen_w
     fixed = ~(busy & fresh)
     idle_w = roll_up(site, np.bincount(table.leaf[fixed], gpu_w[fixed], len(site.scopes)))
@@ -271,3 +272,13 @@ def _storage(snapshot: Snapshot) -> Floats:
     for unit, state in zip(snapshot.site.storages, snapshot.storages, strict=True):
         given_w[unit.scope] += state.power_w if np.isfinite(state.power_w) else 0.0
     return roll_up(snapshot.site, given_w)
+
+
+def _doubt(snapshot: Snapshot, unheard_w: Floats) -> Floats:
+    """By how much less than is counted each scope's feed may rightly show: what cards that are not heard count for,
+    and what batteries could give whose power nobody knows."""
+    site = snapshot.site
+    doubt_w = np.bincount(site_table(site).leaf, unheard_w, len(site.scopes)).astype(float)
+    for unit, state in zip(site.storages, snapshot.storages, strict=True):
+        doubt_w[unit.scope] += 0.0 if np.isfinite(state.power_w) else unit.max_discharge_w
+    return roll_up(site, doubt_w)

@@ -50,11 +50,16 @@ class JobsMemory:
 class ScopesMemory:
     """Columns beside `Site.scopes`: the limit as the ramp has let it rise, and what was learned of the scope's draw.
 
-    `overhead_w` is feed minus IT and `it_at_w` the IT draw at which it was learned, `it_slow_w` the IT draw as the
-    meter would average it; `it_mean_w`, `it_var`, `overhead_mean_w` and `overhead_cov` tell how overhead follows IT;
-    `mean_w` the draw over the meter's window, `over_var` the squared excess of that mean over its aim, `trim_w` the
-    correction that makes the draw meet the aim, `aim_w` the aim of the tick before where it bound (NaN: it did not),
-    `late_aim_w` the same but slow to fall, `short_w` what the caps of the tick before lacked in spite of all.
+    `overhead_w` is feed minus IT and `it_at_w` the IT draw at which it was learned, `it_slow_w` the IT draw, less what
+    batteries give, as the meter would average it; `it_mean_w`, `it_var`, `overhead_mean_w` and `overhead_cov` tell how
+    overhead follows IT; `mean_w` the draw over the meter's window, `over_var` the squared excess of that mean over its
+    aim, `trim_w` the correction that makes the draw meet the aim, `aim_w` the aim of the tick before where it bound
+    (NaN: it did not), `late_aim_w` the same but slow to fall, `short_w` what the caps of the tick before lacked in
+    spite of all.
+
+    `looks` is how often overhead was seen without doubt; `meter_w` what the meter said last (NaN: nothing yet),
+    `meter_at_w` the least of IT that this may tell of, `since_w` the least since it said so; `seen_w` and `seen_then_w`
+    are overhead as the last look and the one before saw it (NaN: IT has moved since, or nothing was believed).
     """
 
     allowed_w: Floats = field(default_factory=_floats)
@@ -71,6 +76,12 @@ class ScopesMemory:
     aim_w: Floats = field(default_factory=_floats)
     late_aim_w: Floats = field(default_factory=_floats)
     short_w: Floats = field(default_factory=_floats)
+    looks: Floats = field(default_factory=_floats)
+    meter_w: Floats = field(default_factory=_floats)
+    meter_at_w: Floats = field(default_factory=_floats)
+    since_w: Floats = field(default_factory=_floats)
+    seen_w: Floats = field(default_factory=_floats)
+    seen_then_w: Floats = field(default_factory=_floats)
 
 
 @dataclass(frozen=True, slots=True)

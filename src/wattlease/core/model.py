@@ -138,7 +138,10 @@ class StorageUnit:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Site:
-    """What seldom changes. Compared by identity: a shell makes a new one when anything in it changes."""
+    """What seldom changes. Compared by identity: a shell makes a new one when anything in it changes.
+
+    `all_told`: what its cards tell is all that its nodes draw, as of a facility's clusters.
+    """
 
     name: str
     scopes: tuple[Scope, ...]
@@ -147,6 +150,7 @@ class Site:
     gpus: Gpus
     terms: tuple[Terms, ...]
     storages: tuple[StorageUnit, ...] = ()
+    all_told: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +212,8 @@ class Jobs:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """A battery's state; `power_w` is positive when it discharges, `available` False under local control or no link.
+    """A battery's state; `power_w` is positive when it discharges and NaN where nobody knows it, `available` False
+    under local control or no link.
 
     The power limits are what its converter allows now, infinite where it says nothing: the lower of these and the
     unit's own counts.

@@ -48,6 +48,7 @@ def site_of_shares(
         ),
         terms=(),
         storages=storages,
+        all_told=True,
     )
 
 

@@ -25,9 +25,9 @@ class ModelTable:
 class SiteTable:
     """Columns of a site. Beside its cards: `leaf` is the scope of each one's node, `idle_w` what its model draws idle.
 
-    Beside its scopes: `parent`; `overhead_w` as configured, with all below; `metered` where a meter of the feed is
-    named; of each band whether it `counts_limits`, its `margin_frac`, `transient_frac` and `window_s` (0: as its
-    meter's).
+    Beside its scopes: `parent`; `overhead_w` as configured and `rated_w` of the cards, with all below (0 where nodes
+    tell all that they draw); `metered` where a meter of the feed is named; of each band whether it `counts_limits`, its
+    `margin_frac`, `transient_frac` and `window_s` (0: as its meter's).
     `most_transient_frac` is the largest of all bands.
     """
 
@@ -35,6 +35,7 @@ class SiteTable:
     idle_w: Floats
     parent: tuple[int, ...]
     overhead_w: Floats
+    rated_w: Floats
     metered: Bools
     counts_limits: Bools
     margin_frac: Floats
@@ -57,12 +58,14 @@ def model_table(models: tuple[CardModel, ...]) -> ModelTable:
 def site_table(site: Site) -> SiteTable:
     """The columns of this site, which is known again by its identity."""
     nodes, bands = site.nodes, [s.budget.spec.band for s in site.scopes]
-    parent = tuple(s.parent for s in site.scopes)
+    parent, leaf = tuple(s.parent for s in site.scopes), nodes.scope[site.gpus.node]
+    rated_w = np.where(site.all_told, 0.0, model_table(site.models).rated_w[site.gpus.model])
     return SiteTable(
-        leaf=nodes.scope[site.gpus.node],
+        leaf=leaf,
         idle_w=model_table(site.models).idle_w[site.gpus.model],
         parent=parent,
         overhead_w=_summed(parent, np.bincount(nodes.scope, nodes.overhead_w, len(parent))),
+        rated_w=_summed(parent, np.bincount(leaf, rated_w, len(parent))),
         metered=np.array([any(m.measures == "Feed" for m in s.budget.spec.meters) for s in site.scopes], bool),
         counts_limits=np.array([b.counts == "Limits" for b in bands], bool),
         margin_frac=np.array([b.margin_percent / 100.0 for b in bands]),

@@ -21,8 +21,8 @@ Key = tuple[str, str]
 
 
 def storage_w(snapshot: Snapshot) -> float:
-    """What all batteries give together; negative while they take."""
-    return float(sum(s.power_w for s in snapshot.storages))
+    """What all batteries give together, as far as anybody knows; negative while they take."""
+    return float(sum(s.power_w for s in snapshot.storages if np.isfinite(s.power_w)))
 
 
 def base_w(snapshot: Snapshot, plan: Plan) -> float:

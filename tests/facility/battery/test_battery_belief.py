@@ -49,12 +49,28 @@ def test_a_battery_that_cannot_work_says_why(reading: BatteryReading, reason: st
 
 @settings(max_examples=100, deadline=None)
 @given(silent_s=st.floats(0.0, 60.0), power_w=st.floats(-1e4, 1e4))
-def test_a_battery_that_is_not_heard_counts_as_nothing(silent_s: float, power_w: float) -> None:
+def test_what_a_battery_does_that_is_not_heard_nobody_knows(silent_s: float, power_w: float) -> None:
     belief = silent(lived(Belief(UNIT), (0.0, giving(power_w))), Trouble("no answer", lost=True))
     state = storage(belief, silent_s, USUAL)
     assert state.available == (silent_s <= USUAL.lost_s)
-    assert state.power_w == (power_w if state.available else 0.0)
+    assert state.power_w == pytest.approx(power_w if state.available else math.nan, nan_ok=True)
     assert state.age_s == silent_s
+
+
+@pytest.mark.parametrize("reading", [replace(giving(700.0), is_local=True), replace(giving(700.0), fault="hot")])
+def test_what_a_battery_that_is_left_out_gives_all_the_same_counts_as_measured(reading: BatteryReading) -> None:
+    state = storage(lived(Belief(UNIT), (0.0, reading)), 0.0, USUAL)
+    assert not state.available
+    assert state.power_w == 700.0
+
+
+@pytest.mark.parametrize(("power_w", "counts_w"), [(700.0, math.nan), (20.0, 20.0)])
+def test_the_word_of_a_battery_that_lied_counts_only_where_its_sign_does_not_matter(
+    power_w: float, counts_w: float
+) -> None:
+    state = storage(replace(lived(Belief(UNIT), (0.0, giving(power_w))), lie="charges"), 0.0, USUAL)
+    assert not state.available
+    assert state.power_w == pytest.approx(counts_w, nan_ok=True)
 
 
 @pytest.mark.parametrize("soc_frac", [60.0, -0.1])

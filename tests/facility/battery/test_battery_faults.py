@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import signal
 import subprocess
 import sys
@@ -278,9 +279,32 @@ async def test_a_battery_that_loses_its_link_adds_nothing(new_plant: NewPlant, n
     await discharging(batteries, plant)
     await plant.disconnect()
     await until(lambda: not told(batteries).available)
-    assert told(batteries).power_w == 0.0
+    assert math.isnan(told(batteries).power_w), "it may still do what it was ordered"
     await plant.connect()
     await discharging(batteries, plant)
+
+
+async def test_a_battery_that_lost_its_link_counts_as_idle_once_its_timer_has_idled_it(
+    new_plant: NewPlant, new_batteries: NewBatteries
+) -> None:
+    plant = await new_plant()
+    batteries = new_batteries(plant)
+    await discharging(batteries, plant)
+    await plant.disconnect()
+    await until(lambda: told(batteries).power_w == 0.0)
+    plant.advance()
+    assert plant.power_w == 0.0
+
+
+async def test_what_a_battery_does_that_was_never_heard_nobody_knows(
+    new_plant: NewPlant, new_batteries: NewBatteries
+) -> None:
+    """Who led before may have ordered something a moment ago."""
+    plant = await new_plant()
+    await plant.disconnect()
+    batteries = new_batteries(plant)
+    assert math.isnan(told(batteries).power_w)
+    await until(lambda: told(batteries).power_w == 0.0)
 
 
 async def test_a_battery_that_hangs_holds_up_no_other(new_plant: NewPlant) -> None:
@@ -313,7 +337,7 @@ async def test_a_battery_whose_own_heartbeat_stands_still_adds_nothing(
     await asyncio.sleep(1.1)
     plant.stuck = True
     await until(lambda: "heartbeat" in why(batteries))
-    assert told(batteries).power_w == 0.0
+    assert math.isnan(told(batteries).power_w), "what it tells is of no use"
 
 
 async def test_its_own_limits_hold_before_ours(new_plant: NewPlant, new_batteries: NewBatteries) -> None:

@@ -17,7 +17,7 @@ from wattlease.core.api_storage import Pcs
 from wattlease.core.errors import BudgetError
 from wattlease.core.limits import help_w
 from wattlease.core.model import Floats, Storage, StorageUnit
-from wattlease.facility.battery.belief import USUAL, Belief, Patience, floor_w, limited, storage, why_not
+from wattlease.facility.battery.belief import USUAL, Belief, Patience, floor_w, limited, why_not
 from wattlease.facility.battery.follow import Columns, Load, orders, way_up
 from wattlease.facility.battery.sunspec import SunSpecBattery
 from wattlease.facility.battery.tended import Tended
@@ -81,6 +81,7 @@ class Batteries:
                 battery=reach(spec.pcs),
                 touches=budget.mode == "Enforce",
                 belief=Belief(unit, (kept or {}).get(unit.id, Kept())),
+                begun_s=clock(),
             )
             for unit, (budget, spec) in zip(self._units, specs, strict=True)
             if spec.pcs is not None
@@ -101,7 +102,7 @@ class Batteries:
     def storages(self, now_s: float) -> tuple[Storage, ...]:
         """What a tick may know of them at a steady time, beside `Site.storages` of the same budgets."""
         found = (self._tended.get(unit.id) for unit in self._units)
-        return tuple(storage(t.belief, now_s, self._patience) if t else NOBODYS for t in found)
+        return tuple(t.storage(now_s, self._patience) if t else NOBODYS for t in found)
 
     def units(self) -> tuple[StorageUnit, ...]:
         """The units of `Site.storages`, narrowed to what the batteries themselves allow."""
@@ -155,7 +156,7 @@ class Batteries:
 
     def _columns(self, tended: Sequence[Tended], planned_w: Floats, now_s: float) -> Columns:
         units = [limited(t.belief) for t in tended]
-        states = [storage(t.belief, now_s, self._patience) for t in tended]
+        states = [t.storage(now_s, self._patience) for t in tended]
         able = np.array([s.available for s in states])
         return Columns(
             scope=tuple(u.scope for u in units),

@@ -2,7 +2,8 @@
 
 Rule 1: deeds win over words. A battery that ran dry while it told of charge left is believed to have been empty there;
     one that does the opposite of its order is used no more, whatever it says.
-Rule 2: a battery that is not heard, is under local control, refuses or cannot work adds nothing and counts as 0 W.
+Rule 2: a battery that is not heard, is under local control, refuses or cannot work adds nothing. What it does all the
+    same counts as it is measured; of one that is not heard, or whose word was a lie, nobody knows it.
 Rule 3: its own limits narrow ours, and never widen them.
 """
 
@@ -140,25 +141,38 @@ def why_not(belief: Belief, now_s: float, patience: Patience) -> str:
         return "is under local control; set it to remote at the device"
     if not math.isfinite(reading.soc_frac):
         return "does not tell its state of charge"
-    if belief.beats and now_s - belief.beat_s > patience.beat_s:
+    if _stands_still(belief, now_s, patience):
         return f"its heartbeat has stood still for {now_s - belief.beat_s:.0f} s"
     return reading.fault
 
 
 def storage(belief: Belief, now_s: float, patience: Patience) -> Storage:
     """The battery as a tick knows it."""
-    available = not why_not(belief, now_s, patience)
-    power_w = belief.reading.power_w if belief.reading and available else 0.0
-    told_w = belief.order_w if math.isnan(power_w) else power_w
     return Storage(
         soc_frac=belief.soc_frac,
         soh_frac=belief.soh_frac,
-        power_w=told_w,
+        power_w=_power_w(belief, now_s, patience),
         age_s=max(0.0, now_s - belief.read_s),
-        available=available,
+        available=not why_not(belief, now_s, patience),
         max_charge_w=belief.reading.max_charge_w if belief.reading else math.inf,
         max_discharge_w=belief.reading.max_discharge_w if belief.reading else math.inf,
     )
+
+
+def _power_w(belief: Belief, now_s: float, patience: Patience) -> float:
+    """What it gives as it tells, else as it was ordered; NaN where nobody knows."""
+    lost = belief.trouble and now_s - belief.read_s > patience.lost_s
+    if belief.reading is None or lost or _stands_still(belief, now_s, patience):
+        return math.nan
+    told_w = belief.reading.power_w
+    if belief.lie and abs(told_w) >= floor_w(belief.unit, patience):
+        return math.nan
+    return belief.order_w if math.isnan(told_w) and not why_not(belief, now_s, patience) else told_w
+
+
+def _stands_still(belief: Belief, now_s: float, patience: Patience) -> bool:
+    """Whether its heartbeat does; then its readings do, too."""
+    return belief.beats and now_s - belief.beat_s > patience.beat_s
 
 
 def limited(belief: Belief) -> StorageUnit:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from wattlease.core.api_storage import Pcs
-from wattlease.core.model import StorageUnit
+from wattlease.core.model import Storage, StorageUnit
 from wattlease.facility.battery.belief import Belief, Patience, floor_w, heard, ordered, silent, storage, why_not
 from wattlease.facility.battery.witness import Witness
 from wattlease.facility.battery.words import Battery, Trouble
@@ -20,12 +20,16 @@ PAST_S = 60.0
 
 @dataclass(slots=True)
 class Tended:
-    """A battery, what is believed of it and what it is to do. `touches` is False where its budget only shadows."""
+    """A battery, what is believed of it and what it is to do. `touches` is False where its budget only shadows.
+
+    `begun_s` is when it was taken up: before that, another process may have ordered something.
+    """
 
     pcs: Pcs
     battery: Battery
     touches: bool
     belief: Belief
+    begun_s: float
     planned_w: float = 0.0
     planned_s: float = -math.inf
     aim_w: float = 0.0
@@ -40,6 +44,18 @@ class Tended:
     def unit(self) -> StorageUnit:
         """As it was written."""
         return self.belief.unit
+
+    def storage(self, now_s: float, patience: Patience) -> Storage:
+        """As a tick knows it: of one that is not heard nobody knows what it does, until its timer has idled it."""
+        told = storage(self.belief, now_s, patience)
+        return replace(told, power_w=0.0) if math.isnan(told.power_w) and self._has_lapsed(now_s, patience) else told
+
+    def _has_lapsed(self, now_s: float, patience: Patience) -> bool:
+        """Whether no order of ours can be in force: none was sent for as long as one lasts, on its way included."""
+        reading = self.belief.reading
+        mine = self.touches and not self.belief.lie and not (reading and reading.is_local)
+        sent_s = max(self.belief.read_s, self.begun_s)
+        return mine and now_s - sent_s > self.pcs.reversion_seconds + patience.lost_s
 
     def plan_w(self, now_s: float) -> float:
         """The plan's order, which lapses like every order of ours."""
@@ -68,7 +84,8 @@ class Tended:
             self.belief = silent(self.belief, reading)
         else:
             self.belief = heard(self.belief, reading, now_s, patience, self.pcs.sign_check)
-        self._remember(now_s, storage(self.belief, now_s, patience).power_w)
+        power_w = self.storage(now_s, patience).power_w
+        self._remember(now_s, power_w if math.isfinite(power_w) else 0.0)
         if not self.touches or isinstance(reading, Trouble):
             return
         if not why_not(self.belief, now_s, patience):

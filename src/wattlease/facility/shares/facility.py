@@ -17,12 +17,14 @@ import numpy as np
 
 from wattlease.core.decide_shares import Shared, Wish, decide_shares
 from wattlease.core.frontier import Frontier
+from wattlease.core.kept_overhead import kept, resumed
 from wattlease.core.lease import Refused, Target
-from wattlease.core.memory import FRESH, ScopesMemory
+from wattlease.core.memory import FRESH, Memory
 from wattlease.core.model import NodeReadings, Site, Snapshot
 from wattlease.core.shares_site import NO_JOBS, readings_of_shares, site_of_shares
 from wattlease.facility.shares.settings import FacilitySettings
-from wattlease.runtime.controller.act import supply_w
+from wattlease.runtime.controller.act import beside_w, supply_w
+from wattlease.runtime.controller.lasting import KeptFile, Lasting
 from wattlease.runtime.controller.surroundings import Surroundings, surrounded
 from wattlease.runtime.job_accounts import JobAccounts
 from wattlease.runtime.job_book import JobBook
@@ -53,6 +55,7 @@ class Facility:
         self._said = Said(log)
         self.page = Page(JobBook(JobAccounts(Path(settings.state_folder) / "jobs.jsonl")))
         self._memory, self._showing = FRESH, Showing()
+        self._lasting = Lasting(KeptFile(Path(settings.state_folder) / "learned.json"))
         self.settings, self._site = settings, site_of(settings)
         self._coming: tuple[FacilitySettings, Site] | None = None
         self.grantor = Grantor(terms_of(settings, self._site), membership_of(self._site, lapses=True), store, now)
@@ -66,8 +69,9 @@ class Facility:
         if self._coming is None:
             return
         before, (self.settings, self._site), self._coming = self._site, self._coming, None
-        if [scope.id for scope in before.scopes] != [scope.id for scope in self._site.scopes]:
-            self._memory = replace(self._memory, scopes=ScopesMemory(), storage_plans=())  # they stand in their order
+        if _names(before) != _names(self._site):  # what was learned of scopes stands in their order
+            scopes = resumed(_names(self._site), kept(_names(before), self._memory.scopes))
+            self._memory = replace(self._memory, scopes=scopes, storage_plans=())
         self.grantor.assure(terms_of(self.settings, self._site).guaranteed_w)
         self.grantor.change(membership_of(self._site, lapses=True))
 
@@ -85,7 +89,7 @@ class Facility:
             self._take_up()
             leads, led = self.grantor.leads(), leads
             if leads and not led:
-                self._memory = FRESH
+                self._memory = await asyncio.to_thread(self._lasting.load, _names(self._site))
             if leads:
                 await self._tick()
             notify(ALIVE)
@@ -98,7 +102,9 @@ class Facility:
         self._memory = after
         if self.surroundings:
             self.surroundings.note(snapshot, shared.plan, after)
-        self._act(snapshot, shared)
+        self._act(snapshot, shared, after)
+        if self._lasting.due(self._now()):
+            await asyncio.to_thread(self._lasting.save, after, _names(snapshot.site))
         self._showing.note(snapshot, shared.plan, after)
         self.page.publish(self._showing.view(snapshot, shared.plan, before, after))
 
@@ -135,7 +141,7 @@ class Facility:
 
     # What is done
 
-    def _act(self, snapshot: Snapshot, shared: Shared) -> None:
+    def _act(self, snapshot: Snapshot, shared: Shared, after: Memory) -> None:
         """Lease by the plan and order the batteries; in shadow mode each cluster has all that it may ever have."""
         nodes, plan = snapshot.site.nodes, shared.plan
         if shadows(snapshot.site):
@@ -143,7 +149,8 @@ class Facility:
             return
         if self.surroundings:
             self.surroundings.act(snapshot, plan)
-        missing_w = self.grantor.plan(_targets(nodes.id, plan.grant_w.tolist()), supply_w(snapshot, plan))
+        clusters_w = max(supply_w(snapshot, plan) - beside_w(snapshot, after.scopes), 0.0)
+        missing_w = self.grantor.plan(_targets(nodes.id, plan.grant_w.tolist()), clusters_w)
         if isinstance(missing_w, Refused):
             return
         if missing_w > 0.0:
@@ -157,6 +164,10 @@ def site_of(settings: FacilitySettings) -> Site:
     """The site as the core sees it. Raises BudgetError where the budgets do not fit together."""
     scopes = scopes_of(settings.budgets)
     return site_of_shares(settings.name, scopes, tuple(storages_of(scopes)), settings.shares)
+
+
+def _names(site: Site) -> tuple[str, ...]:
+    return tuple(scope.id for scope in site.scopes)
 
 
 def terms_of(settings: FacilitySettings, site: Site) -> GrantTerms:

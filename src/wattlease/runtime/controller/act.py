@@ -8,7 +8,9 @@ import numpy as np
 
 from wattlease.core import explain
 from wattlease.core.actions import Charge, Discharge, Plan
+from wattlease.core.kept_overhead import known
 from wattlease.core.lease import Target
+from wattlease.core.memory import ScopesMemory
 from wattlease.core.model import NONE, Bools, Floats, Site, Snapshot
 from wattlease.core.outcome import gpu_caps
 from wattlease.runtime.controller.workload import NOTHING_ASKED, Ask
@@ -59,6 +61,18 @@ def supply_w(snapshot: Snapshot, plan: Plan) -> float:
         for unit, state in zip(snapshot.site.storages, snapshot.storages, strict=True)
     )
     return max(plan.scopes[0].limit_w + given_w, 0.0)
+
+
+def beside_w(snapshot: Snapshot, scopes: ScopesMemory, node_watts: NodeWatts | None = None) -> float:
+    """What draws through the feed beside the nodes, such as cooling: what the meter has taught of overhead, less what
+    `node_watts` counts of it (None: nodes tell all that they draw). 0 before the meter has taught it."""
+    if not len(scopes.looks) or not known(scopes)[0]:
+        return 0.0
+    nodes, power_w = len(snapshot.site.nodes.id), np.nan_to_num(snapshot.gpus.power_w)
+    cards_w = np.bincount(snapshot.site.gpus.node, power_w, nodes).astype(float)
+    then_w = cards_w * (float(scopes.it_at_w[0]) / max(float(cards_w.sum()), 1.0))  # as when it was learned
+    own_w = float((node_watts.of(then_w) - then_w).sum()) if node_watts else 0.0
+    return max(float(scopes.overhead_w[0]) - own_w, 0.0)
 
 
 def unlimited(snapshot: Snapshot) -> dict[str, Target]:

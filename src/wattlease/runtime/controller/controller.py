@@ -16,11 +16,12 @@ from pathlib import Path
 from wattlease.core.actions import Plan
 from wattlease.core.decide import decide
 from wattlease.core.frontier import frontier
+from wattlease.core.kept_overhead import kept, resumed
 from wattlease.core.lease import Refused, Target
 from wattlease.core.leased import risen
-from wattlease.core.memory import FRESH, Memory, ScopesMemory
+from wattlease.core.memory import FRESH, Memory
 from wattlease.core.model import Site, Snapshot
-from wattlease.runtime.controller.act import NodeWatts, hints, supply_w, targets, unlimited
+from wattlease.runtime.controller.act import NodeWatts, beside_w, hints, supply_w, targets, unlimited
 from wattlease.runtime.controller.lasting import KeptOf, Lasting, files_in
 from wattlease.runtime.controller.observe import Observer
 from wattlease.runtime.controller.settings import ControllerSettings
@@ -82,8 +83,8 @@ class Controller:
         self._coming: tuple[ControllerSettings, Observer] | None = None
         self._showing, self._memory = Showing(), FRESH
         self.grantor = Grantor(terms_of(settings, self._observer.site), membership_of(self._observer.site), store, now)
-        self.share = share_of(settings, kept_of("share"), self.grantor, self._hold_to_share)
-        self._supply_w = 0.0
+        self.share = share_of(settings, kept_of("share"), self.grantor, self._hold_to_share, lambda: self._beside_w)
+        self._supply_w = self._beside_w = 0.0
         self._asleep: frozenset[str] = frozenset()
         self.newest: Tick | None = None
         self.missing_w = 0.0
@@ -108,7 +109,8 @@ class Controller:
         self.workload.agree(settings.profiles)
         self._hold(settings, observer)
         if before != self._scopes():  # what was learned of scopes stands in their order
-            self._memory = replace(self._memory, scopes=ScopesMemory(), storage_plans=())
+            scopes = resumed(self._scopes(), kept(before, self._memory.scopes))
+            self._memory = replace(self._memory, scopes=scopes, storage_plans=())
         self.grantor.assure(terms_of(settings, observer.site).guaranteed_w)
         self._enlist()
 
@@ -140,7 +142,7 @@ class Controller:
             self._take_up()
             leads, led = self.grantor.leads(), leads
             if leads and not led:
-                self._memory = await asyncio.to_thread(self._lasting.load)
+                self._memory = await asyncio.to_thread(self._lasting.load, self._scopes())
                 if self.share:
                     await self.share.remember()
                 self.workload.begin()
@@ -183,6 +185,7 @@ class Controller:
         self.workload.act(snapshot, plan, after)
         if self.surroundings:
             self.surroundings.act(snapshot, plan)
+        self._beside_w = beside_w(snapshot, after.scopes, self._node_watts)
         missing_w = self._grant(targets(snapshot, plan, self._node_watts), supply_w(snapshot, plan))
         if isinstance(missing_w, Refused):
             return
@@ -197,17 +200,20 @@ class Controller:
 
     def _grant(self, wished: Mapping[str, Target], supply_w: float) -> float | Refused:
         """Grant what is wished, within what is leased where that is a share; return the watts that cannot fit."""
-        if self.share is None:
-            return self.grantor.plan(wished, supply_w)
         self._supply_w = supply_w
+        return self.grantor.plan(wished, *self._of_nodes())
+
+    def _of_nodes(self) -> tuple[float, float | None]:
+        """What of the limit, and of the share, is the nodes' own, and until when it is."""
+        if self.share is None:
+            return max(self._supply_w - self._beside_w, 0.0), None
         leased_w, until_s = self.share.leased()
-        return self.grantor.plan(wished, min(supply_w, leased_w), until_s)
+        return max(min(self._supply_w, leased_w) - self._beside_w, 0.0), until_s
 
     def _hold_to_share(self) -> None:
         """The share is another, or lasts longer: what was planned is held to it at once."""
         if self.share and not shadows(self._observer.site):
-            leased_w, until_s = self.share.leased()
-            self.grantor.hold_to(min(self._supply_w, leased_w), until_s)
+            self.grantor.hold_to(*self._of_nodes())
 
     def _let_go(self, snapshot: Snapshot, plan: Plan, after: Memory) -> None:
         """Hold nothing: jobs go on, hints are taken back, and nodes may draw all they can."""
@@ -221,7 +227,7 @@ class Controller:
         if self._recorder:
             await asyncio.to_thread(self._recorder.write, tick.snapshot, tick.plan, tick.before)
         if self._lasting.due(self._now()):
-            await asyncio.to_thread(self._lasting.save, tick.after)
+            await asyncio.to_thread(self._lasting.save, tick.after, [s.id for s in tick.snapshot.site.scopes])
         if ended := self._book.note(tick.snapshot, tick.plan):
             await asyncio.to_thread(self._accounts.write, ended)
         self._showing.note(tick.snapshot, tick.plan, tick.after)

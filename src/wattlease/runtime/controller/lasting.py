@@ -1,15 +1,17 @@
-"""What was learned of jobs and is owed to owners, over restarts: all else is learned anew within minutes."""
+"""What was learned of jobs and of overhead and is owed to owners, over restarts: all else is learned anew within
+minutes."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
 import orjson
 
+from wattlease.core.kept_overhead import KeptOverhead, kept, resumed
 from wattlease.core.memory import FRESH, Memory, Seen
 from wattlease.runtime.lease.disk import replace_file
 from wattlease.runtime.lease.said import Said
@@ -65,18 +67,20 @@ class Lasting:
         self._saved_s = float("-inf")
         self._said = Said(log)
 
-    def load(self) -> Memory:
-        """A memory that knows this and nothing else. A file that cannot be read is told, and nothing is known."""
+    def load(self, scopes: Sequence[str] = ()) -> Memory:
+        """A memory of these scopes that knows this and nothing else. A file that cannot be read is told, and nothing is
+        known."""
         try:
             data = orjson.loads(self._kept.read())
             history = {str(key): Seen(**seen) for key, seen in data["history"].items()}
             debts = {str(owner): float(money) for owner, money in data["debts"].items()}
+            overheads = {str(scope): _overhead(row) for scope, row in data.get("overheads", {}).items()}
         except FileNotFoundError:
             return FRESH
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as trouble:
-            log.warning("what was learned of jobs is lost, and is learned anew: %s: %s", self._kept, trouble)
+            log.warning("what was learned is lost, and is learned anew: %s: %s", self._kept, trouble)
             return FRESH
-        return replace(FRESH, history=history, debts=debts)
+        return replace(FRESH, history=history, debts=debts, scopes=resumed(scopes, overheads))
 
     def due(self, now_s: float) -> bool:
         """Whether it is time to save; true once for each time."""
@@ -85,12 +89,27 @@ class Lasting:
         self._saved_s = now_s
         return True
 
-    def save(self, memory: Memory) -> None:
-        """Put it on disk. Blocks; trouble is told once."""
-        history = {key: asdict(seen) for key, seen in memory.history.items()}
+    def save(self, memory: Memory, scopes: Sequence[str] = ()) -> None:
+        """Put it on disk; `scopes` are the names of the memory's. Blocks; trouble is told once."""
+        lasts = {
+            "history": {key: asdict(seen) for key, seen in memory.history.items()},
+            "debts": dict(memory.debts),
+            "overheads": {name: asdict(row) for name, row in kept(scopes, memory.scopes).items()},
+        }
         try:
-            self._kept.write(orjson.dumps({"history": history, "debts": dict(memory.debts)}))
+            self._kept.write(orjson.dumps(lasts))
         except OSError as trouble:
             self._said.once(logging.WARNING, "what was learned is not saved", str(trouble))
         else:
             self._said.forget("what was learned is not saved")
+
+
+def _overhead(row: dict[str, object]) -> KeptOverhead:
+    """One scope's row; ValueError or TypeError where it is none."""
+    return KeptOverhead(**{str(name): _number(value) for name, value in row.items()})
+
+
+def _number(value: object) -> float:
+    if not isinstance(value, int | float):
+        raise ValueError(f"expected a number, found {value!r}")
+    return float(value)

@@ -2,8 +2,8 @@
 
 Rule 1: what this controller grants its nodes sums to at most the leased watts, and no grant of a node outlives the
     lease (`Ledger.plan(until_s=...)`). When the lease runs out, what is guaranteed holds, from that moment on.
-Rule 2: what is in force is what this controller's own ledger counts: watts are returned once nodes have acknowledged
-    less, not when less was planned.
+Rule 2: what is in force is what this controller's own ledger counts, and what draws at the feed beside the nodes, such
+    as cooling: watts are returned once nodes have acknowledged less, not when less was planned.
 Rule 3: the fallback that it reports is what would be drawn if it heard nothing more: what is guaranteed, or more while
     a silent node's caps may stay above its fallback.
 """
@@ -50,12 +50,19 @@ log = logging.getLogger(__name__)
 
 
 class Share:
-    """The lease of one cluster. It asks while its own grantor leads; `on_news` holds the last plan to it."""
+    """The lease of one cluster. It asks while its own grantor leads; `on_news` holds the last plan to it, `beside_w`
+    tells what draws beside the nodes."""
 
     def __init__(
-        self, settings: ShareSettings, fallback: ShareFallback, grantor: Grantor, on_news: Callable[[], object]
+        self,
+        settings: ShareSettings,
+        fallback: ShareFallback,
+        grantor: Grantor,
+        on_news: Callable[[], object],
+        beside_w: Callable[[], float] = float,
     ) -> None:
         self._settings, self._fallback, self._grantor, self._on_news = settings, fallback, grantor, on_news
+        self._beside_w = beside_w
         self._now: Now = grantor.now
         self._client: LeaseClient | None = None
         self._told: ShareReport | None = None
@@ -121,11 +128,11 @@ class Share:
         if ledger is None or client is None:
             return None, self._fallback.watts_w
         now_s = self._now()
-        left_w = fsum(self._left_w(ledger, name, now_s) for name in ledger.accounts)
+        left_w = self._beside_w() + fsum(self._left_w(ledger, name, now_s) for name in ledger.accounts)
         self._warn(left_w)
         client.holder = with_fallback(client.holder, max(self._fallback.watts_w, left_w))
         self._on_news()  # the answer before may have made the lease last longer
-        return None, max(0.0, ledger.committed_w(now_s) - ROUNDING_W)
+        return None, max(0.0, self._committed_w() - ROUNDING_W)
 
     def _left_w(self, ledger: Ledger, name: str, now_s: float) -> float:
         """What a node draws once its grant has run out: its fallback, or all it has if nobody is there to lower it."""
@@ -155,15 +162,21 @@ class Share:
 
     def _committed_w(self) -> float:
         ledger = self._grantor.ledger
-        return ledger.committed_w(self._now()) if ledger else 0.0
+        return self._beside_w() + ledger.committed_w(self._now()) if ledger else 0.0
 
 
-def share_of(settings: ControllerSettings, kept: Kept, grantor: Grantor, on_news: Callable[[], object]) -> Share | None:
+def share_of(
+    settings: ControllerSettings,
+    kept: Kept,
+    grantor: Grantor,
+    on_news: Callable[[], object],
+    beside_w: Callable[[], float] = float,
+) -> Share | None:
     """The lease that a controller's settings speak of; `kept` is where its fallback lasts."""
     if settings.share is None:
         return None
     root = next(b for b in settings.budgets if b.spec.parent is None)
-    return Share(settings.share, ShareFallback(kept, float(root.spec.assured_watts)), grantor, on_news)
+    return Share(settings.share, ShareFallback(kept, float(root.spec.assured_watts)), grantor, on_news, beside_w)
 
 
 def _no_hints(_hints: tuple[Hint, ...]) -> None:
