@@ -79,6 +79,16 @@ def test_charging_takes_no_more_than_the_limit_leaves(columns: Columns, loads: l
             assert load.load_w - mine.sum() <= load.limit_w + 1e-3
 
 
+def test_nothing_charges_on_what_a_battery_below_was_planned_to_give_and_may_not_feed_back() -> None:
+    nothing, watt = np.zeros(2), np.ones(2)
+    columns = Columns(
+        scope=(0, 1), least_w=-watt, most_w=watt, planned_w=np.array([-1.0, 1.0]), was_w=np.array([-1.0, 1.0]),
+        helped_w=nothing, ramp_w_per_s=watt * math.inf, full_w=watt,
+    )  # fmt: skip
+    idle = [Load(scope, 0.0, 0.0, 0.0) for scope in (0, 1)]
+    assert (orders(columns, idle, PARENTS, 1.0) == 0.0).all()
+
+
 @FEW
 @given(batteries(), feeds().filter(lambda loads: len(loads) == 1))
 def test_what_is_missing_is_covered_as_far_as_batteries_can(columns: Columns, loads: list[Load]) -> None:

@@ -67,6 +67,8 @@ def orders(batteries: Columns, loads: Sequence[Load], parents: Sequence[int], dt
         power_w = _covered(power_w, high_w, load, _under(batteries.scope, load.scope, parents))
     for load in inner_first:
         power_w = _not_exported(power_w, load, _under(batteries.scope, load.scope, parents))
+    for load in inner_first:  # who charged on what another gave has it no more
+        power_w = _raised(power_w, np.minimum(high_w, 0.0), load, _under(batteries.scope, load.scope, parents))
     return power_w
 
 
@@ -88,17 +90,23 @@ def _covered(power_w: Floats, high_w: Floats, load: Load, mine: Bools) -> Floats
     if load.feed_w > load.limit_w:
         power_w = np.where(mine, np.maximum(power_w, 0.0), power_w)
     for ceiling_w in (np.minimum(high_w, 0.0), high_w):
-        room_w = np.where(mine, np.maximum(ceiling_w - power_w, 0.0), 0.0)
-        missing_w = load.load_w - load.limit_w - power_w[mine].sum()
-        if missing_w > 0.0 and room_w.sum() > 0.0:
-            power_w = power_w + room_w * (min(missing_w, room_w.sum()) / room_w.sum())
+        power_w = _raised(power_w, ceiling_w, load, mine)
     return power_w
 
 
+def _raised(power_w: Floats, ceiling_w: Floats, load: Load, mine: Bools) -> Floats:
+    """Raise orders toward their ceilings until the scope is under its limit."""
+    room_w = np.where(mine, np.maximum(ceiling_w - power_w, 0.0), 0.0)
+    missing_w = load.load_w - load.limit_w - power_w[mine].sum()
+    if missing_w <= 0.0 or room_w.sum() <= 0.0:
+        return power_w
+    return power_w + room_w * (min(missing_w, room_w.sum()) / room_w.sum())
+
+
 def _not_exported(power_w: Floats, load: Load, mine: Bools) -> Floats:
-    """Lower discharge until the scope still draws."""
+    """Lower discharge until the scope still draws, also should all that charge in it stop."""
     given_w = np.where(mine, np.maximum(power_w, 0.0), 0.0)
-    surplus_w = power_w[mine].sum() - max(load.load_w, 0.0)
+    surplus_w = given_w.sum() - max(load.load_w, 0.0)
     if surplus_w <= 0.0 or given_w.sum() <= 0.0:
         return power_w
     return power_w - given_w * (min(surplus_w, given_w.sum()) / given_w.sum())
