@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from wattlease.core.drawn import steady
 from wattlease.core.memory import ScopesMemory
 from wattlease.core.model import Bools, Floats, Reading, Snapshot
 from wattlease.core.sites import SiteTable, site_table
@@ -38,7 +39,7 @@ def learned(
 ) -> tuple[ScopesMemory, Bools]:
     """The memory after one more look at the meters, and which scopes have one that can be believed, or none at all."""
     table = site_table(snapshot.site)
-    before = memory if len(memory.trim_w) == len(table.parent) else _begun(it_w, table.overhead_w, storage_w)
+    before = memory if len(memory.ramp_w) == len(table.parent) else _begun(it_w, table.overhead_w, storage_w)
     fresh = ~table.metered
     overhead_w, slow_w, mean_w = before.overhead_w.copy(), before.it_slow_w.copy(), before.mean_w.copy()
     at_w, rise = before.it_at_w.copy(), overhead_rise(table, before)
@@ -85,6 +86,9 @@ def _begun(it_w: Floats, overhead_w: Floats, storage_w: Floats) -> ScopesMemory:
     unknown = nothing + np.nan
     return ScopesMemory(
         allowed_w=nothing + np.inf,
+        ramp_w=nothing + np.inf,
+        began_w=unknown,
+        drawn=steady(behind_w + overhead_w),
         overhead_w=overhead_w,
         it_slow_w=behind_w,
         it_at_w=behind_w,
