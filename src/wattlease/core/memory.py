@@ -52,8 +52,8 @@ class JobsMemory:
 class ScopesMemory:
     """Columns beside `Site.scopes`: how far the limit has come back, and what was learned of the scope's draw.
 
-    `allowed_w` is what was allowed of the limit, `ramp_w` the limit as the ramp alone has let it rise, `began_w` what
-    was allowed when the release began (NaN: there is none), `drawn` what was drawn of late.
+    `allowed_w` is what was allowed of the limit, `ramp_w` the limit as the ramp alone has let it rise, `began_w` the
+    least that the release may allow (NaN: there is none), `drawn` what was drawn of late.
     `overhead_w` is feed minus IT and `it_at_w` the IT draw at which it was learned, `it_slow_w` the IT draw as the
     meter would average it; `it_mean_w`, `it_var`, `overhead_mean_w` and `overhead_cov` tell how overhead follows IT;
     `mean_w` the draw over the meter's window, `over_var` the squared excess of that mean over its aim, `trim_w` the

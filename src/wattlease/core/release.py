@@ -6,7 +6,8 @@ Rule 1: what is allowed never rises faster than the ramp, but to keep what contr
 Rule 2: without a fresh meter nothing rises.
 Rule 3: in a release nothing is allowed that would raise a minute's mean by more than the ramp rises in a minute. So who
 wakes is let up at the ramp's pace, or the others give way to him until then.
-Rule 4: that takes nothing which was allowed when the release began, nor what contracts need; and it ends with the ramp.
+Rule 4: that takes nothing which contracts need, nor more than a minute's rise of what was allowed when the release
+began; and it ends with the ramp.
 """
 
 from __future__ import annotations
@@ -33,11 +34,15 @@ def released(
     step_w = np.where(known.meter_fresh, table.rise_w_per_s * dt_s, 0.0)
     ramp_w = np.fmin(target_w, before.ramp_w + step_w)
     allowed_w = np.fmin(ramp_w, before.allowed_w + step_w)
-    began_w = np.where(np.isnan(before.began_w), before.allowed_w, before.began_w)
-    began_w = np.where(ramp_w < target_w, began_w, np.nan)
     drawn = noted(before.drawn, known.draw_w, dt_s)
-    if not np.isnan(began_w).all():
-        near_w = within_w(drawn, MINUTE_S * table.rise_w_per_s) + free_w
+    lasts = ramp_w < target_w
+    began_w = np.full(len(ramp_w), np.nan)
+    if lasts.any():
+        rise_w = MINUTE_S * table.rise_w_per_s
+        near_w = within_w(drawn, rise_w) + free_w
+        first_w = np.fmax(np.fmin(before.allowed_w, near_w), before.allowed_w - rise_w)
+        began_w = np.where(np.isnan(before.began_w), first_w, before.began_w)
+        began_w = np.where(lasts, began_w, np.nan)
         least_w = np.fmax(began_w, np.minimum(promised_w, ramp_w))
-        allowed_w = np.where(np.isnan(began_w), allowed_w, np.maximum(np.minimum(allowed_w, near_w), least_w))
+        allowed_w = np.where(lasts, np.maximum(np.minimum(allowed_w, near_w), least_w), allowed_w)
     return replace(before, allowed_w=allowed_w, ramp_w=ramp_w, began_w=began_w, drawn=drawn)
