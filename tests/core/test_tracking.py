@@ -59,18 +59,19 @@ def test_a_limit_that_ends_soon_still_holds() -> None:
     assert tick.aim.target_w[0] == LOW_W
 
 
-def test_what_is_allowed_rises_along_the_ramp_and_falls_at_once() -> None:
+def test_the_limit_comes_back_along_the_ramp_and_falls_at_once() -> None:
     snapshot = event(site(), 0.0, 30.0)
     _, memory = assess(snapshot, FRESH)
-    allowed_w = [float(LOW_W)]
+    ramp_w = [float(LOW_W)]
     for k in range(1, 400):
         tick, memory = after(snapshot, memory, 30.0 + k)
-        allowed_w.append(float(tick.aim.allowed_w[0]))
-    rises = np.diff(allowed_w) / LIMIT_W
+        ramp_w.append(float(tick.aim.ramp_w[0]))
+        assert LOW_W - 0.05 * LIMIT_W <= tick.aim.allowed_w[0] <= tick.aim.ramp_w[0]
+    rises = np.diff(ramp_w) / LIMIT_W
     assert rises[1:].max() <= 0.05 / 60 + 1e-12
-    assert allowed_w[1] - LOW_W <= 0.05 * 31 / 60 * LIMIT_W + 1e-6  # the first tick comes after a pause of 31 s
-    assert allowed_w[10] > LOW_W
-    assert allowed_w[-1] > 0.95 * LIMIT_W
+    assert ramp_w[1] - LOW_W <= 0.05 * 31 / 60 * LIMIT_W + 1e-6  # the first tick comes after a pause of 31 s
+    assert ramp_w[10] > LOW_W
+    assert ramp_w[-1] > 0.95 * LIMIT_W
     again = event(replace(snapshot, now_s=snapshot.now_s + 500), 0.0)
     tick, _ = assess(again, memory)
     assert tick.aim.allowed_w[0] == LOW_W
@@ -80,10 +81,10 @@ def test_without_a_fresh_meter_nothing_rises() -> None:
     snapshot = event(site(meter=True), 0.0, 30.0)
     _, memory = assess(snapshot, FRESH)
     blind, _ = after(snapshot, memory, 60.0)
-    assert blind.aim.allowed_w[0] == LOW_W
+    assert blind.aim.allowed_w[0] <= blind.aim.ramp_w[0] == LOW_W
     reading = Reading("feed", 0, float(snapshot.gpus.power_w.sum()) + 9600.0, 0.5, 2.0)
     seeing, _ = after(replace(snapshot, meters=(reading,)), memory, 60.0)
-    assert seeing.aim.allowed_w[0] > LOW_W
+    assert seeing.aim.ramp_w[0] > LOW_W
 
 
 def test_without_a_fresh_meter_a_lower_limit_is_obeyed_all_the_same() -> None:
@@ -101,7 +102,7 @@ def aim_after(mean_w: float, aim_w: float, late_aim_w: float, ticks: int = 30) -
     scopes = replace(memory.scopes, allowed_w=np.array([float(LIMIT_W)]), late_aim_w=np.array([late_aim_w]))
     for _ in range(ticks):
         scopes = replace(scopes, aim_w=np.array([aim_w]), mean_w=np.array([mean_w]))
-        aim, scopes = aims(snapshot, known, bound, scopes, 1.0)
+        aim, scopes = aims(snapshot, known, bound, np.zeros(1), scopes, 1.0)
     return float(aim.aim_w[0]), scopes
 
 
@@ -146,7 +147,7 @@ def trimmed_w(trim_w: float, over_frac: float) -> float:
     bound, _ = bounds(snapshot, known.draw_w, memory.limits)
     aim_w = known.draw_w - over_frac * LIMIT_W
     scopes = replace(memory.scopes, allowed_w=np.array([float(LIMIT_W)]), aim_w=aim_w, trim_w=np.array([trim_w]))
-    return float(aims(snapshot, known, bound, scopes, 1.0)[1].trim_w[0])
+    return float(aims(snapshot, known, bound, np.zeros(1), scopes, 1.0)[1].trim_w[0])
 
 
 def test_small_errors_are_corrected_alike_to_both_sides() -> None:

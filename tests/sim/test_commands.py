@@ -173,6 +173,7 @@ def ride(**changes: Any) -> Ride:
     kept = {
         "event": "e", "before_w": 100.0, "settle_s": 60.0, "minutes_over": 0, "mean_frac": 0.7, "lowest_frac": 0.6,
         "throughput_frac": 0.8, "best_used_frac": 0.8, "best_allowed_frac": 0.9, "rise_frac": 0.04,
+        "after_rise_frac": 0.06,
         "losses": (Loss("a", 0.1, 0.25), Loss("b", 0.2, 0.1)),
     }  # fmt: skip
     return Ride(**kept | changes)

@@ -54,7 +54,7 @@ def ride(policy: str, *, seconds: int = 21_600, seed: int = 1) -> Run:
         throughput_frac=1 - depth * 0.11, series=tuple(Series("phoenix", k, feed_w * f) for k, f in share.items()),
         speeds=tuple(speeds), storage_w=discharge_w, soc_frac=0.9 - np.cumsum(discharge_w) / 2.4e8, reserve_frac=0.2,
         energy_per_kwh=price, carbon_g_per_kwh=400 - 40 * np.sin(hour), tariff=Tariff(14.0, 60.0),
-        meter_window_s=60.0, jobs=tuple(jobs),
+        meter_window_s=60.0, ramp_w_per_s=23_700 / 400, jobs=tuple(jobs),
         events=(
             Event(START_S + 600, "site: preparing"),
             Event(begin, "event afternoon-peak: 70.0 kW", end),

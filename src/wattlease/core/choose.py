@@ -66,9 +66,9 @@ def _with_headroom_w(tick: Tick, offered: Table, same: Bools) -> Floats:
     points, jobs = offered.points, offered.jobs
     kept = same & (points.tier[:, :jobs] == int(Tier.CONTRACT)) & np.isfinite(points.cost[:, :jobs])
     least_w = np.where(kept, points.watts_w[:, :jobs], np.inf).min(axis=0)
-    free_w = tick.room_w - np.where(np.isfinite(least_w), least_w, 0.0) @ tick.share[:jobs]
-    headroom_w = HEADROOM_FRAC * np.maximum(tick.room_w, 0.0)
-    return tick.room_w - np.where(free_w < 0.0, headroom_w, np.minimum(headroom_w, free_w))
+    free_w = tick.ramp_room_w - np.where(np.isfinite(least_w), least_w, 0.0) @ tick.share[:jobs]
+    headroom_w = HEADROOM_FRAC * np.maximum(tick.ramp_room_w, 0.0)
+    return tick.ramp_room_w - np.where(free_w < 0.0, headroom_w, np.minimum(headroom_w, free_w))
 
 
 def caps(tick: Tick, view: View, memory: Memory) -> tuple[Table, Assigned]:
@@ -114,12 +114,12 @@ def _stayed(offered: Table, view: View, cap_w: Floats) -> Table:
 def _not_into_a_cut(tick: Tick, offered: Table, allowed: Bools, same: Bools, memory: Memory, may: Bools) -> Bools:
     """Start only what fits under the lowest limit that the job will meet soon, unless it is done before."""
     lowest_w = np.array([b.ahead_w[b.ahead_t_s <= b.ahead_t_s[0] + LOOK_S].min() for b in tick.bounds])
-    fall_w = np.maximum(tick.aim.allowed_w - lowest_w, 0.0)
+    fall_w = np.maximum(tick.aim.ramp_w - lowest_w, 0.0)
     if not fall_w.any():
         return allowed
-    first_s = min(first_fall_s(b, w) for b, w in zip(tick.bounds, tick.aim.allowed_w, strict=True))
+    first_s = min(first_fall_s(b, w) for b, w in zip(tick.bounds, tick.aim.ramp_w, strict=True))
     done_before = tick.snapshot.jobs.left_s < first_s - tick.snapshot.now_s
-    then = assign(_struck(offered, allowed), tick.share, _rank(tick, memory), tick.room_w - fall_w, lumps=True)
+    then = assign(_struck(offered, allowed), tick.share, _rank(tick, memory), tick.ramp_room_w - fall_w, lumps=True)
     starts = offered.kinds[then.column[: offered.jobs]] == int(Kind.RUN)
     return allowed & (same | ~(may & ~starts & ~done_before))
 

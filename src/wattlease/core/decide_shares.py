@@ -47,7 +47,7 @@ class Shared:
 def decide_shares(snapshot: Snapshot, wishes: Sequence[Wish], memory: Memory) -> tuple[Shared, Memory]:
     """Decide one tick; `wishes` stand beside `Site.nodes`, `memory` is what the tick before returned."""
     memory = set_back(memory, snapshot.now_s)
-    tick, memory = assess(snapshot, memory)
+    tick, memory = assess(snapshot, memory, promises_known=False)  # those are the clusters' own
     parents = [scope.parent for scope in snapshot.site.scopes]
     room_w = np.maximum(tick.aim.jobs_w + tick.stores.help_w, 0.0)
     units = _batteries(tick)

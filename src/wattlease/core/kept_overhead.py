@@ -5,11 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
 from wattlease.core.memory import ScopesMemory
-from wattlease.core.model import Bools, Floats
+from wattlease.core.model import Bools
 
 KNOWN_LOOKS = 20.0
 """From so many looks without doubt on overhead is known: it outlasts a restart, and is kept out of nodes' grants."""
@@ -46,9 +47,10 @@ def kept(names: Sequence[str], scopes: ScopesMemory) -> dict[str, KeptOverhead]:
 
 def resumed(names: Sequence[str], of: Mapping[str, KeptOverhead]) -> ScopesMemory:
     """The memory of these scopes before their first tick: what was kept of each, NaN where nothing was."""
-    return ScopesMemory(
-        **{c: np.array([getattr(of[name], c) if name in of else np.nan for name in names]) for c in COLUMNS}
-    )
+    columns: dict[str, Any] = {
+        c: np.array([getattr(of[name], c) if name in of else np.nan for name in names]) for c in COLUMNS
+    }
+    return ScopesMemory(**columns)
 
 
 def with_kept(begun: ScopesMemory, resumed: ScopesMemory, where: Bools) -> ScopesMemory:
@@ -56,8 +58,5 @@ def with_kept(begun: ScopesMemory, resumed: ScopesMemory, where: Bools) -> Scope
     if len(resumed.looks) != len(where):
         return begun
     has = where & np.isfinite(resumed.looks)
-    return replace(begun, **{c: _either(has, getattr(resumed, c), getattr(begun, c)) for c in COLUMNS})
-
-
-def _either(first: Bools, one: Floats, other: Floats) -> Floats:
-    return np.where(first, one, other)
+    columns: dict[str, Any] = {c: np.where(has, getattr(resumed, c), getattr(begun, c)) for c in COLUMNS}
+    return replace(begun, **columns)

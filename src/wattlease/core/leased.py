@@ -28,4 +28,5 @@ def risen(memory: Memory, snapshot: Snapshot) -> Memory:
     if len(scopes.allowed_w) != len(blind):
         return memory
     allowed_w = np.where(blind, scopes.allowed_w, np.nan)
-    return replace(memory, scopes=replace(scopes, allowed_w=allowed_w, over_var=np.zeros(len(blind))))
+    calm = np.zeros(len(blind))
+    return replace(memory, scopes=replace(scopes, allowed_w=allowed_w, ramp_w=allowed_w, over_var=calm))

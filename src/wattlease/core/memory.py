@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from wattlease.core.drawn import Drawn
 from wattlease.core.limits import LimitsMemory
 from wattlease.core.model import Floats, Ints
 from wattlease.core.storage_plan import StoragePlan
 
 NAN = float("nan")
 NO_LIMITS = LimitsMemory()
+NOTHING_DRAWN = Drawn()
 
 
 def _floats() -> Floats:
@@ -48,8 +50,10 @@ class JobsMemory:
 
 @dataclass(frozen=True, slots=True)
 class ScopesMemory:
-    """Columns beside `Site.scopes`: the limit as the ramp has let it rise, and what was learned of the scope's draw.
+    """Columns beside `Site.scopes`: how far the limit has come back, and what was learned of the scope's draw.
 
+    `allowed_w` is what was allowed of the limit, `ramp_w` the limit as the ramp alone has let it rise, `began_w` the
+    least that the release may allow (NaN: there is none), `drawn` what was drawn of late.
     `overhead_w` is feed minus IT and `it_at_w` the IT draw at which it was learned, `it_slow_w` the IT draw, less what
     batteries give, as the meter would average it; `it_mean_w`, `it_var`, `overhead_mean_w` and `overhead_cov` tell how
     overhead follows IT; `mean_w` the draw over the meter's window, `over_var` the squared excess of that mean over its
@@ -63,6 +67,9 @@ class ScopesMemory:
     """
 
     allowed_w: Floats = field(default_factory=_floats)
+    ramp_w: Floats = field(default_factory=_floats)
+    began_w: Floats = field(default_factory=_floats)
+    drawn: Drawn = NOTHING_DRAWN
     overhead_w: Floats = field(default_factory=_floats)
     it_slow_w: Floats = field(default_factory=_floats)
     it_at_w: Floats = field(default_factory=_floats)

@@ -79,6 +79,10 @@ class Terms:
     variants: tuple[Variant, ...] = ()
     speed_frac: tuple[float, ...] | None = None
 
+    def __hash__(self) -> int:
+        """By name alone: tables are looked up by all terms several times a tick, and a measured curve is long."""
+        return hash(self.name)
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:

@@ -114,6 +114,13 @@ class View:
         counted_w = cap_w if self.counts_limits else cap_w * self.track_frac
         return counted_w * self.gpus * self.ready_frac
 
+    def promised_w(self) -> Floats:
+        """Watts that count for a whole job at what its contract needs, or at its least where that asks for no more."""
+        own = (self.kind == int(Kind.RUN)) & (self.size == 0)
+        least_w = self.min_cap_w * self.track_frac
+        draw_w = np.where(own, np.maximum(self.floor_w, least_w), least_w)
+        return np.where(self.off, 0.0, self.counted_w(draw_w) * self.gpus)
+
     def after_energy(self, harm: Floats, draw_w: Floats) -> Floats:
         """Harm less the energy that is saved against the job's own uncapped draw, at least `floor_cost`."""
         saved = (self.need_w - draw_w) * (self.gpus * self.hours * self.energy_per_wh)

@@ -17,6 +17,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from wattlease.core.drawn import steady
 from wattlease.core.kept_overhead import with_kept
 from wattlease.core.memory import ScopesMemory
 from wattlease.core.model import Bools, Floats, Reading, Snapshot
@@ -77,7 +78,7 @@ class _Look:
 def learned(snapshot: Snapshot, memory: ScopesMemory, behind: Behind, dt_s: float) -> tuple[ScopesMemory, Bools]:
     """The memory after one more look at the meters, and which scopes have one that can be believed, or none at all."""
     table = site_table(snapshot.site)
-    before = memory if len(memory.trim_w) == len(table.parent) else _begun(behind, table, memory)
+    before = memory if len(memory.ramp_w) == len(table.parent) else _begun(behind, table, memory)
     look = _look(snapshot, before, behind, dt_s)
     after = _taught(_stood(before, behind, look, dt_s), behind, look, table.rated_w > 0.0, dt_s)
     rise_w = overhead_rise(table, before) * np.maximum(behind.it_w - after.it_at_w, 0.0)
@@ -187,6 +188,8 @@ def _begun(behind: Behind, table: SiteTable, kept: ScopesMemory) -> ScopesMemory
     nothing, unknown = np.zeros(len(overhead_w)), np.full(len(overhead_w), np.nan)
     begun = ScopesMemory(
         allowed_w=nothing + np.inf,
+        ramp_w=nothing + np.inf,
+        began_w=unknown,
         overhead_w=overhead_w,
         it_slow_w=behind.net_w,
         it_at_w=behind.it_w,
@@ -208,7 +211,8 @@ def _begun(behind: Behind, table: SiteTable, kept: ScopesMemory) -> ScopesMemory
         seen_then_w=unknown,
     )
     begun = with_kept(begun, kept, table.metered)
-    return replace(begun, mean_w=behind.net_w + begun.overhead_w)
+    drawn_w = behind.net_w + begun.overhead_w
+    return replace(begun, mean_w=drawn_w, drawn=steady(drawn_w))
 
 
 def _of_feed(reading: Reading, snapshot: Snapshot) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from wattlease.core.model import NONE, Bools, CardModel, Floats, Ints, Site
+from wattlease.core.model import NONE, Bools, CardModel, Floats, Ints, Scope, Site
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,8 @@ class SiteTable:
 
     Beside its scopes: `parent`; `overhead_w` as configured and `rated_w` of the cards, with all below (0 where nodes
     tell all that they draw); `metered` where a meter of the feed is named; of each band whether it `counts_limits`, its
-    `margin_frac`, `transient_frac` and `window_s` (0: as its meter's).
+    `margin_frac`, `transient_frac` and `window_s` (0: as its meter's); `rise_w_per_s` is how fast its ramp lets watts
+    come back.
     `most_transient_frac` is the largest of all bands.
     """
 
@@ -41,6 +42,7 @@ class SiteTable:
     margin_frac: Floats
     transient_frac: Floats
     window_s: Floats
+    rise_w_per_s: Floats
     most_transient_frac: float
 
 
@@ -71,8 +73,14 @@ def site_table(site: Site) -> SiteTable:
         margin_frac=np.array([b.margin_percent / 100.0 for b in bands]),
         transient_frac=np.array([b.transient_percent / 100.0 for b in bands]),
         window_s=np.array([float(b.window_seconds or 0) for b in bands]),
+        rise_w_per_s=np.array([_rise_w_per_s(s) for s in site.scopes]),
         most_transient_frac=max(b.transient_percent for b in bands) / 100.0,
     )
+
+
+def _rise_w_per_s(scope: Scope) -> float:
+    spec = scope.budget.spec
+    return spec.ramp.release_percent_per_minute / 100.0 / 60.0 * spec.limit_watts
 
 
 def roll_up(site: Site, leaf_w: NDArray[Any]) -> Floats:

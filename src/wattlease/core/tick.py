@@ -20,7 +20,8 @@ from wattlease.core.view import Horizon, Intent, horizon, intents, view
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Everything that the steps of one tick share; `room_w` is what each scope has for its jobs."""
+    """Everything that the steps of one tick share; `room_w` is what each scope has for its jobs now, `ramp_room_w` what
+    the ramp alone would leave them: by that it is chosen who runs, for a release holds caps back and nobody's start."""
 
     snapshot: Snapshot
     known: Estimate
@@ -32,23 +33,29 @@ class Tick:
     stores: Stores
     share: Floats
     room_w: Floats
+    ramp_room_w: Floats
 
 
-def assess(snapshot: Snapshot, memory: Memory) -> tuple[Tick, Memory]:
-    """Believe, learn, and reckon what each scope has left for its jobs."""
+def assess(snapshot: Snapshot, memory: Memory, *, promises_known: bool = True) -> tuple[Tick, Memory]:
+    """Believe, learn, and reckon what each scope has left for its jobs.
+
+    Where not all promises are known, they count as all that the ramp lets through.
+    """
     dt_s = elapsed_s(snapshot, memory)
     known, memory = estimate(snapshot, memory)
     bound, limits_memory = bounds(snapshot, known.draw_w, memory.limits)
-    aim, scopes = aims(snapshot, known, bound, memory.scopes, dt_s)
-    memory = replace(memory, limits=limits_memory, scopes=scopes)
-    ahead = horizon(snapshot, bound)
-    stored, memory = stores(snapshot, known, bound, memory)
     counts_limits = bool(site_table(snapshot.site).counts_limits.any())
-    intent = intents(snapshot, known, memory)
+    ahead, intent, share = horizon(snapshot, bound), intents(snapshot, known, memory), shares(snapshot, known)
     seen = view(snapshot, known, memory, intent, ahead, counts_limits)
-    room_w = aim.jobs_w - _idle_w(snapshot, known, counts_limits) + stored.help_w
-    share = shares(snapshot, known)
-    return Tick(snapshot, known, bound, aim, ahead, intent, seen, stored, share, room_w), memory
+    idle_w = _idle_w(snapshot, known, counts_limits)
+    promised_w = seen.promised_w() @ share[: len(seen.off)] + idle_w + known.overhead_w
+    promised_w = promised_w if promises_known else np.full(len(promised_w), np.inf)
+    aim, scopes = aims(snapshot, known, bound, promised_w, memory.scopes, dt_s)
+    memory = replace(memory, limits=limits_memory, scopes=scopes)
+    stored, memory = stores(snapshot, known, bound, memory)
+    room_w = aim.jobs_w - idle_w + stored.help_w
+    ramp_room_w = room_w + (aim.ramp_w - aim.allowed_w) / (1.0 + known.rise)
+    return Tick(snapshot, known, bound, aim, ahead, intent, seen, stored, share, room_w, ramp_room_w), memory
 
 
 def _idle_w(snapshot: Snapshot, known: Estimate, counts_limits: bool) -> Floats:

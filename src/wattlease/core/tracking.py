@@ -1,8 +1,8 @@
-"""How much a scope may draw in this tick: the limit, as its ramp lets it rise, less what noise needs, plus what
+"""How much a scope may draw in this tick: the limit, as a release lets it rise, less what noise needs, plus what
 measurement says is still free.
 
 Rule 1: what is aimed at never exceeds the limit now, nor the limit a few seconds ahead.
-Rule 2: without a fresh meter nothing rises.
+Rule 2: without a fresh meter nothing rises (`release`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from wattlease.core.limits import Bound
 from wattlease.core.memory import ScopesMemory
 from wattlease.core.model import Floats, Snapshot
 from wattlease.core.overhead import blend
+from wattlease.core.release import released
 from wattlease.core.sites import SiteTable, site_table
 
 LEAD_S = 5.0
@@ -39,33 +40,39 @@ MOST_TRIM_FRAC = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """Columns of scopes: `target_w` is the limit with a few seconds of foresight, `allowed_w` what its ramp lets
-    through, `aim_w` what is aimed at below that, `jobs_w` what of it is IT's."""
+    """Columns of scopes: `target_w` is the limit with a few seconds of foresight, `ramp_w` what its ramp alone
+    lets through, `allowed_w` what may be drawn of that now, `aim_w` what is aimed at below that, `jobs_w` what of it is
+    IT's."""
 
     target_w: Floats
+    ramp_w: Floats
     allowed_w: Floats
     aim_w: Floats
     jobs_w: Floats
 
 
 def aims(
-    snapshot: Snapshot, known: Estimate, bounds: tuple[Bound, ...], before: ScopesMemory, dt_s: float
+    snapshot: Snapshot,
+    known: Estimate,
+    bounds: tuple[Bound, ...],
+    promised_w: Floats,
+    before: ScopesMemory,
+    dt_s: float,
 ) -> tuple[Aim, ScopesMemory]:
-    """Each scope's aim, and the memory of it."""
+    """Each scope's aim, and the memory of it; `promised_w` is what each must have for its contracts."""
     table = site_table(snapshot.site)
     target_w = np.array([_target(b) for b in bounds])
-    allowed_w = np.array(
-        [_allowed(snapshot, known, s, target_w[s], before.allowed_w[s], dt_s) for s in range(len(target_w))]
-    )
     late_aim_w = _late(before, table, dt_s)
     over_w = np.where(np.isnan(late_aim_w), 0.0, np.maximum(before.mean_w - late_aim_w, 0.0))
     over_var = before.over_var + blend(dt_s, NOISE_TAU_S) * (over_w**2 - before.over_var)
-    noise_w = np.minimum(NOISE_SIGMAS * np.sqrt(over_var), MOST_NOISE_FRAC * allowed_w)
-    aim_w = allowed_w * (1.0 - table.margin_frac) - noise_w
+    noise_w = np.minimum(NOISE_SIGMAS * np.sqrt(over_var), MOST_NOISE_FRAC * target_w)
+    before = released(target_w, promised_w, noise_w + table.margin_frac * target_w, known, table, before, dt_s)
+    allowed_w = before.allowed_w
+    aim_w = allowed_w * (1.0 - table.margin_frac) - np.minimum(noise_w, MOST_NOISE_FRAC * allowed_w)
     trim_w = _trim(before, known, table, allowed_w, dt_s)
     jobs_w = of_it(aim_w + trim_w, known)
-    after = replace(before, allowed_w=allowed_w, over_var=over_var, trim_w=trim_w, aim_w=aim_w, late_aim_w=late_aim_w)
-    return Aim(target_w, allowed_w, aim_w, jobs_w), after
+    after = replace(before, over_var=over_var, trim_w=trim_w, aim_w=aim_w, late_aim_w=late_aim_w)
+    return Aim(target_w, before.ramp_w, allowed_w, aim_w, jobs_w), after
 
 
 def _late(before: ScopesMemory, table: SiteTable, dt_s: float) -> Floats:
@@ -90,17 +97,6 @@ def _target(bound: Bound) -> float:
     """The lowest limit of the next few seconds."""
     soon = bound.ahead_w[bound.ahead_t_s <= bound.ahead_t_s[0] + LEAD_S]
     return min(bound.limit_w, float(soon.min(initial=np.inf)))
-
-
-def _allowed(snapshot: Snapshot, known: Estimate, s: int, limit_w: float, before_w: float, dt_s: float) -> float:
-    """The limit, coming down at once and before its time, going up along the ramp and only on fresh readings."""
-    if limit_w <= before_w or not np.isfinite(before_w):
-        return limit_w
-    if not known.meter_fresh[s]:
-        return before_w
-    spec = snapshot.site.scopes[s].budget.spec
-    rise_frac = spec.ramp.release_percent_per_minute / 100.0 * dt_s / 60.0
-    return min(limit_w, before_w + rise_frac * spec.limit_watts)
 
 
 def _trim(before: ScopesMemory, known: Estimate, table: SiteTable, allowed_w: Floats, dt_s: float) -> Floats:

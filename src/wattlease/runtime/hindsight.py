@@ -172,6 +172,8 @@ def _uncorrected(scopes: ScopesMemory) -> ScopesMemory:
     """Without what is learned from a draw that followed its caps: here none does."""
     nothing = np.zeros_like(scopes.trim_w)
     unknown = nothing + np.nan
+    all_of_it = nothing + np.inf
     return replace(
-        scopes, allowed_w=nothing + np.inf, trim_w=nothing, over_var=nothing, aim_w=unknown, late_aim_w=unknown
-    )
+        scopes, allowed_w=all_of_it, ramp_w=all_of_it, began_w=unknown, trim_w=nothing, over_var=nothing, aim_w=unknown,
+        late_aim_w=unknown,
+    )  # fmt: skip

@@ -199,6 +199,7 @@ def _run(
         carbon_g_per_kwh=_known(kept.carbon, spec.tariff.carbon_grams_per_kilowatt_hour),
         tariff=Tariff(demand, spec.tariff.carbon_price_per_tonne),
         meter_window_s=window_s,
+        ramp_w_per_s=spec.ramp.release_percent_per_minute / 100 * spec.limit_watts / 60,
         jobs=tuple(_rows(plant, tally, costs)),
         events=tuple(sorted(events.lines, key=lambda e: e.t_s)),
         facts=facts,

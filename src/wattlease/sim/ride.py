@@ -39,7 +39,7 @@ class Ride:
     `minutes_over` counts one-minute means above the limit from five minutes on, `mean_frac` and `lowest_frac` are of
     the part after it settled. `best_used_frac` is the highest speed of the mean GPU that the jobs' own sweeps and
     classes allow for the watts that were drawn, `best_allowed_frac` for the watts of the limit. `rise_frac` is the
-    steepest rise in a minute of the release.
+    steepest rise in a minute of the release, `after_rise_frac` in the half hour after the event.
     """
 
     event: str
@@ -52,6 +52,7 @@ class Ride:
     best_used_frac: float
     best_allowed_frac: float
     rise_frac: float
+    after_rise_frac: float
     losses: tuple[Loss, ...]
 
     @property
@@ -110,6 +111,7 @@ def _ride(run: Run, event: EventResult, sweeps: list[Sweep]) -> Ride:
         best_used_frac=_best_frac(sweeps, mean(run.t_s, it_w, from_s, event.end_s)),
         best_allowed_frac=_best_frac(sweeps, event.limit_w),
         rise_frac=event.rise_w / before_w,
+        after_rise_frac=event.after_rise_w / before_w,
         losses=tuple(_losses(run, event)),
     )
 

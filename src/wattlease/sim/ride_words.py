@@ -44,6 +44,7 @@ RIDE_MEASURES = (
     Measure("of_allowed_frac", "of the allowed best", min, _permille),
     Measure("beyond_class_frac", "beyond class", max, share),
     Measure("rise_frac", "rise a minute", max, share),
+    Measure("after_rise_frac", "in the half hour after", max, share),
 )
 
 
@@ -56,6 +57,7 @@ def facts(ride: Ride) -> dict[str, float | str]:
         "mean of the event, of the draw before": share(ride.mean_frac),
         "lowest minute, of the draw before": share(ride.lowest_frac),
         "steepest rise in a minute of release, of the draw before": share(ride.rise_frac),
+        "the same in the half hour after the event": share(ride.after_rise_frac),
         "speed of the mean GPU": share(ride.throughput_frac),
     }
     if math.isfinite(ride.best_used_frac):

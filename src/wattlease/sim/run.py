@@ -6,6 +6,7 @@ column means that the run had no such thing; NaN means not known at that moment.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -88,7 +89,8 @@ class Run:
 
     `feed_w` is drawn from the feed, `limit_w` what it must stay under, `planned_w` what the plan expected.
     `throughput_frac` is the GPU-weighted speed of all jobs that had started. `storage_w` is positive when the battery
-    discharges. `meter_window_s` is the averaging window against which the limit is held.
+    discharges. `meter_window_s` is the averaging window against which the limit is held,
+    `ramp_w_per_s` how fast the site asked for watts to come back after a cut.
     """
 
     name: str
@@ -108,6 +110,7 @@ class Run:
     carbon_g_per_kwh: Floats = field(default_factory=_nothing)
     tariff: Tariff = field(default=Tariff())
     meter_window_s: float = 60.0
+    ramp_w_per_s: float = math.inf
     jobs: tuple[JobRow, ...] = ()
     events: tuple[Event, ...] = ()
     facts: Mapping[str, float | str] = field(default_factory=dict)

@@ -28,16 +28,17 @@ from wattlease.sim.measures import (
 )
 from wattlease.sim.run import Event, Run
 
-RELEASE_S = 1800.0
-"""How long after an event's end its release is watched."""
+AFTER_S = 1800.0
+"""How long after an event's end the site is watched."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventResult:
     """How a run rode one lowered limit: `limit_w` held for most of the event, `settle_s` was the time to get there.
 
-    `mean_w`, `worst_minute_w` and `throughput_frac` are of the part after that; `rise_w` is the steepest in a minute
-    of the release.
+    `mean_w`, `worst_minute_w` and `throughput_frac` are of the part after that; `rise_w` is the steepest rise of a
+    minute's mean in the release, from the event's end until its ramp is over; `after_rise_w` that of the half hour
+    after the event, most of which is the site's own.
     """
 
     text: str
@@ -49,6 +50,7 @@ class EventResult:
     worst_minute_w: float
     throughput_frac: float
     rise_w: float
+    after_rise_w: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +120,18 @@ def _event_result(run: Run, event: Event) -> EventResult:
         mean_w=mean(run.t_s, run.feed_w, from_s, end_s),
         worst_minute_w=float(np.max(settled, initial=0.0)),
         throughput_frac=mean(run.t_s, run.throughput_frac, from_s, end_s) if len(run.throughput_frac) else math.nan,
-        rise_w=max_rise_w(run.t_s, run.feed_w, end_s - 2 * MINUTE_S, end_s + RELEASE_S),
+        rise_w=max_rise_w(run.t_s, run.feed_w, end_s - 2 * MINUTE_S, end_s + _release_s(run, end_s)),
+        after_rise_w=max_rise_w(run.t_s, run.feed_w, end_s - 2 * MINUTE_S, end_s + AFTER_S),
     )
+
+
+def _release_s(run: Run, end_s: float) -> float:
+    """How long the ramp takes from the limit at an event's end to the one after it, at most until AFTER_S."""
+    after = np.flatnonzero(run.t_s >= end_s)
+    if not len(after):
+        return 0.0
+    risen_w = float(run.limit_w[after[0]] - run.limit_w[max(after[0] - 1, 0)])
+    return min(max(risen_w, 0.0) / run.ramp_w_per_s, AFTER_S)
 
 
 def summary_json(summaries: Sequence[Summary]) -> bytes:
