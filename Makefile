@@ -52,9 +52,10 @@ bench: .venv/dev
 e2e: e2e-slurm e2e-kube
 
 # The first time builds the control plane from its Go modules: half an hour on two cores, kept outside the checkout.
+# Two files at once, each on a control plane of its own.
 e2e-kube: .venv/dev
 	$(BIN)/python tests/kube/real/kube_binaries.py
-	E2E_KUBE=1 $(BIN)/pytest -raR tests/e2e/kube
+	E2E_KUBE=1 $(BIN)/pytest -raR -n 2 --dist loadfile --no-loadscope-reorder tests/e2e/kube
 
 # Three at a time, the longest first: the tests wait for Slurm far more than they compute.
 e2e-slurm: .venv/dev
