@@ -33,11 +33,11 @@ STRICT = Terms("strict", max_slowdown_frac=0.1, pausable=False)
 LOOSE = Terms("loose", max_slowdown_frac=0.5, value_per_gpu_h=0.2)
 
 
-def site(percent: float = 100 * USUAL_FRAC, terms: Terms = LOOSE) -> Snapshot:
+def site(percent: float = 100 * USUAL_FRAC, terms: Terms = LOOSE, counts: str = "Draw") -> Snapshot:
     """Eight jobs of eight cards that want 600 W each; the limit leaves them alone, but for a cut of 2 minutes."""
     seen = instances.snapshot(np.random.default_rng(3), Shape(running=JOBS, sizes=(8,), limit_frac=1.2))
     limit_w = int(1.05 * (JOBS * 8 * WANTS_W + JOBS * 2400.0))
-    root = instances.budget("hall", limit_w)
+    root = instances.budget("hall", limit_w, counts)
     ramp = root.spec.ramp.model_copy(update={"release_percent_per_minute": percent})
     root = root.model_copy(update={"spec": root.spec.model_copy(update={"ramp": ramp})})
     scopes = (replace(seen.site.scopes[0], budget=root),)
@@ -137,6 +137,17 @@ def test_a_site_that_asks_for_its_whole_limit_a_minute_is_held_by_its_ramp_alone
     for _ in range(int(MINUTE_S / tick_s) + 1):
         scopes = released(np.array([limit_w]), nothing, nothing, known, table, scopes, tick_s)
         assert scopes.allowed_w[0] == pytest.approx(scopes.ramp_w[0])
+
+
+@given(st.integers(0, JOBS - 1), st.floats(-60.0, 200.0), st.floats(8.0, 150.0))
+@settings(max_examples=6, deadline=None)
+def test_where_limits_are_counted_they_come_back_along_the_ramp_whatever_is_drawn_under_them(
+    who: int, at_s: float, lasts_s: float
+) -> None:
+    snapshot = site(counts="Limits")
+    for after_s, _, _, memory in ride(snapshot, stalled(who, at_s, lasts_s), 2.0, 1.2 * nominal_s(snapshot)):
+        if after_s > 0.0:
+            assert memory.scopes.allowed_w[0] == memory.scopes.ramp_w[0]
 
 
 @given(st.integers(0, JOBS - 1), st.floats(0.0, 120.0), st.floats(20.0, 120.0))

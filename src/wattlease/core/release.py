@@ -5,7 +5,8 @@ A release lasts from a limit that rises until the ramp has reached it.
 Rule 1: what is allowed never rises faster than the ramp, but to keep what contracts need.
 Rule 2: without a fresh meter nothing rises.
 Rule 3: in a release nothing is allowed that would raise a minute's mean by more than the ramp rises in a minute. So who
-wakes is let up at the ramp's pace, or the others give way to him until then.
+wakes is let up at the ramp's pace, or the others give way to him until then. Where limits are counted and not the draw,
+they keep to the ramp, and what is drawn under them is its own.
 Rule 4: that takes nothing which contracts need, nor more than a minute's rise of what was allowed when the release
 began; and it ends with the ramp.
 """
@@ -39,7 +40,7 @@ def released(
     began_w = np.full(len(ramp_w), np.nan)
     if lasts.any():
         rise_w = MINUTE_S * table.rise_w_per_s
-        near_w = within_w(drawn, rise_w) + free_w
+        near_w = np.inf if table.counts_limits.any() else within_w(drawn, rise_w) + free_w
         first_w = np.fmax(np.fmin(before.allowed_w, near_w), before.allowed_w - rise_w)
         began_w = np.where(np.isnan(before.began_w), first_w, before.began_w)
         began_w = np.where(lasts, began_w, np.nan)
