@@ -22,7 +22,7 @@ from kube_plane import ControlPlane  # noqa: E402
 
 NODES = ("gpu-1", "gpu-2", "gpu-3", "gpu-4")
 
-LONGEST = tuple(f"test_{name}_real_kube.py" for name in ("operator", "swap", "foreign", "limit"))
+LONGEST = tuple(f"test_{name}_real_kube.py" for name in ("limit", "operator", "swap", "foreign"))
 
 NewPlane = Callable[..., ControlPlane]
 
