@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 
+from wattlease.core.actions import Plan
+from wattlease.core.memory import FRESH, Memory
+from wattlease.core.model import Snapshot
+from wattlease.runtime.record import Recorder
 from wattlease.runtime.view import (
     EventRow,
     Figure,
@@ -23,10 +28,27 @@ from wattlease.runtime.view import (
     StorageRow,
 )
 
+Policy: TypeAlias = Callable[[Snapshot, Memory], tuple[Plan, Memory]]
 DocumentOf: TypeAlias = Callable[..., SiteView]
 START_S = 1_772_442_000.0
 HOSTILE = "<img src=x onerror=document.title='owned'>"
 KINDS = (("alpha", "Training"), ("alpha", "Inference"), ("beta", "Batch"), ("beta", "Overhead"))
+
+
+@pytest.fixture(scope="session")
+def recorded() -> Callable[..., Path]:
+    """Writes what a policy decides on snapshots, one after the other, as a record of that path."""
+    return _recorded
+
+
+def _recorded(path: Path, snapshots: Iterable[Snapshot], policy: Policy, **settings: float) -> Path:
+    memory = FRESH
+    with Recorder(path, **settings) as recorder:
+        for snapshot in snapshots:
+            plan, after = policy(snapshot, memory)
+            recorder.write(snapshot, plan, memory)
+            memory = after
+    return path
 
 
 @pytest.fixture(scope="session")

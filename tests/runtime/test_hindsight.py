@@ -9,24 +9,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wattlease.core.decide import decide
-from wattlease.core.memory import FRESH
 from wattlease.runtime.cli import main
 from wattlease.runtime.hindsight import NoScopeError, hindsight
-from wattlease.runtime.record import Recorder, read_all
+from wattlease.runtime.record import read_all
 
 DRAWN_W = 1_850
 """About what the night's site draws; its limit lies far above."""
 
 
 @pytest.fixture
-def path(tmp_path, night):
-    memory = FRESH
-    with Recorder(tmp_path / "record.jsonl") as recorder:
-        for snapshot in night:
-            plan, after = decide(snapshot, memory)
-            recorder.write(snapshot, plan, memory)
-            memory = after
-    return tmp_path / "record.jsonl"
+def path(tmp_path, night, recorded):
+    return recorded(tmp_path / "record.jsonl", night, decide)
 
 
 def run(*words) -> tuple[int, str]:
@@ -66,13 +59,8 @@ def test_a_limit_that_nothing_can_meet_pauses_who_may_be_paused_and_says_for_how
     assert max(job.paused_s for job in none.jobs.values()) == 5.0
 
 
-def test_segments_are_taken_in_the_order_of_their_times_and_no_tick_twice(path, tmp_path, night) -> None:
-    memory = FRESH
-    with Recorder(tmp_path / "again.jsonl") as recorder:
-        for snapshot in night[3:]:
-            plan, after = decide(snapshot, memory)
-            recorder.write(snapshot, plan, memory)
-            memory = after
+def test_segments_are_taken_in_the_order_of_their_times_and_no_tick_twice(path, tmp_path, night, recorded) -> None:
+    recorded(tmp_path / "again.jsonl", night[3:], decide)
     own, _ = hindsight(read_all([tmp_path / "again.jsonl", path]), [1_500])
     assert own.seen_s == 5.0
 

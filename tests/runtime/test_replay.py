@@ -6,19 +6,12 @@ import numpy as np
 import pytest
 
 from wattlease.core.memory import FRESH
-from wattlease.runtime.record import Recorder
 from wattlease.runtime.replay import replay
 
 
 @pytest.fixture
-def path(tmp_path, night, evenly):
-    memory = FRESH
-    with Recorder(tmp_path / "record.jsonl") as recorder:
-        for snapshot in night:
-            plan, after = evenly(snapshot, memory)
-            recorder.write(snapshot, plan, memory)
-            memory = after
-    return tmp_path / "record.jsonl"
+def path(tmp_path, night, evenly, recorded):
+    return recorded(tmp_path / "record.jsonl", night, evenly)
 
 
 def altered(evenly, tick, change):
@@ -76,13 +69,8 @@ def test_memory_is_carried_from_tick_to_tick(path, evenly) -> None:
     assert found.tick == 2
 
 
-def test_a_segment_replays_alone_from_its_own_memory(tmp_path, night, evenly) -> None:
-    memory = FRESH
-    with Recorder(tmp_path / "record.jsonl", segment_s=2.0) as recorder:
-        for snapshot in night:
-            plan, after = evenly(snapshot, memory)
-            recorder.write(snapshot, plan, memory)
-            memory = after
+def test_a_segment_replays_alone_from_its_own_memory(tmp_path, night, evenly, recorded) -> None:
+    recorded(tmp_path / "record.jsonl", night, evenly, segment_s=2.0)
     segments = list(tmp_path.iterdir())
     assert len(segments) == 3
     assert [replay(s, evenly) for s in segments] == [None, None, None]

@@ -11,8 +11,9 @@ import numpy as np
 
 from wattlease.core.model import Floats
 from wattlease.facility.proof_baseline import METHODS, Baseline, NoBaseline, hour_before, like_days
-from wattlease.facility.proof_course import HOLDS_S, J_PER_KWH, MINUTE_S, Course, minutes
+from wattlease.facility.proof_course import J_PER_KWH, MINUTE_S, Course, minutes
 from wattlease.facility.proof_ticks import JobShare, Record, RecordedEvent
+from wattlease.runtime.record import HOLDS_S
 
 AROUND_S = 3600.0
 """What is shown before and after the event."""

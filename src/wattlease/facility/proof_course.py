@@ -8,9 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from wattlease.core.model import Floats
-
-HOLDS_S = 60.0
-"""A longer gap between two ticks is a pause of the recording: what was drawn in it is not known."""
+from wattlease.runtime.record import HOLDS_S
 
 MINUTE_S = 60.0
 J_PER_KWH = 3.6e6

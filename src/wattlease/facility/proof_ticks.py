@@ -11,32 +11,20 @@ import numpy as np
 from wattlease.core.actions import Pause
 from wattlease.core.limits_ahead import steady_w
 from wattlease.core.limits_sources import lines_of
-from wattlease.core.model import JobState, Window
-from wattlease.facility.proof_course import HOLDS_S, Course
-from wattlease.runtime.record import Tick, read_all
+from wattlease.core.model import Window
+from wattlease.facility.proof_course import Course
+from wattlease.runtime.losses import JobLoss, charge
+from wattlease.runtime.record import HOLDS_S, Tick, read_all
 
 Key = tuple[str, str]
 """Scope and name of an event."""
 
 
 @dataclass(slots=True)
-class JobShare:
-    """What an event took from one job: seconds that it was there, GPU-seconds of work lost, money, pauses."""
+class JobShare(JobLoss):
+    """What an event took from one job, and how often it was paused for it."""
 
-    id: str
-    name: str
-    owner: str
-    gpus: int
-    seen_s: float = 0.0
-    lost_s: float = 0.0
-    cost: float = 0.0
-    paused_s: float = 0.0
     pauses: int = 0
-
-    @property
-    def speed_frac(self) -> float:
-        """The mean speed that it kept."""
-        return 1.0 - self.lost_s / self.seen_s if self.seen_s else 1.0
 
 
 @dataclass(slots=True)
@@ -144,21 +132,11 @@ class _Listener:
         held_s = min(now_s - before.snapshot.now_s, HOLDS_S)
         for event in self._events.values():
             if event.t_s and event.t_s[-1] == before.snapshot.now_s:
-                _charge(event.jobs, before, held_s)
+                _pay(event.jobs, before, held_s)
 
 
-def _charge(shares: dict[str, JobShare], tick: Tick, held_s: float) -> None:
-    jobs, plan = tick.snapshot.jobs, tick.plan
-    paused = {action.job for action in plan.actions if isinstance(action, Pause)}
-    on = np.flatnonzero(np.isin(jobs.state, (JobState.RUNNING, JobState.PAUSED)))
-    for j in on.tolist():
-        share = shares.get(jobs.id[j])
-        if share is None:
-            share = shares[jobs.id[j]] = JobShare(jobs.id[j], jobs.name[j], jobs.owner[j], int(jobs.gpus[j]))
-        is_paused = bool(jobs.state[j] == JobState.PAUSED)
-        speed = 0.0 if is_paused else float(np.nan_to_num(plan.speed_frac[j], nan=1.0))
-        share.seen_s += held_s
-        share.lost_s += (1.0 - speed) * held_s
-        share.cost += float(np.nan_to_num(plan.cost_per_h[j])) * held_s / 3600.0
-        share.paused_s += held_s * is_paused
-        share.pauses += jobs.id[j] in paused
+def _pay(shares: dict[str, JobShare], tick: Tick, held_s: float) -> None:
+    charge(shares, JobShare, tick.snapshot, tick.plan, held_s)
+    for action in tick.plan.actions:
+        if isinstance(action, Pause) and action.job in shares:
+            shares[action.job].pauses += 1

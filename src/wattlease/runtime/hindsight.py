@@ -16,11 +16,9 @@ from wattlease.core.actions import Plan
 from wattlease.core.decide import decide
 from wattlease.core.errors import WattleaseError
 from wattlease.core.memory import FRESH, ScopesMemory
-from wattlease.core.model import JobState, Site, Snapshot
-from wattlease.runtime.record import Tick
-
-HOLDS_S = 60.0
-"""A tick holds until the next one, but no longer: a record that was away knows nothing."""
+from wattlease.core.model import Site, Snapshot
+from wattlease.runtime.losses import JobLoss, charge
+from wattlease.runtime.record import HOLDS_S, Tick
 
 SLOWED_FRAC = 0.005
 """A job that lost less of its work was left alone."""
@@ -34,23 +32,8 @@ class NoScopeError(WattleaseError):
 
 
 @dataclass(slots=True)
-class JobCut:
-    """What a limit takes from one job: seconds in which it had GPUs or was paused, those of them paused, seconds of its
-    work lost, and money."""
-
-    id: str
-    name: str
-    owner: str
-    gpus: int
-    seen_s: float = 0.0
-    paused_s: float = 0.0
-    lost_s: float = 0.0
-    cost: float = 0.0
-
-    @property
-    def speed_frac(self) -> float:
-        """The mean speed that it keeps."""
-        return 1.0 - self.lost_s / self.seen_s if self.seen_s else 1.0
+class JobCut(JobLoss):
+    """What a limit takes from one job."""
 
     @property
     def is_cut(self) -> bool:
@@ -91,19 +74,7 @@ class Hindsight:
         self.over_s += held_s * (over_w > 0.0)
         self.most_over_w = max(self.most_over_w, over_w)
         self.unmet_s += held_s * (stands.planned_w > (1.0 + UNMET_FRAC) * stands.limit_w)
-        for j in np.flatnonzero(np.isin(snapshot.jobs.state, (JobState.RUNNING, JobState.PAUSED))).tolist():
-            self._charge(snapshot, plan, j, held_s)
-
-    def _charge(self, snapshot: Snapshot, plan: Plan, j: int, held_s: float) -> None:
-        jobs = snapshot.jobs
-        job = self.jobs.get(jobs.id[j])
-        if job is None:
-            job = self.jobs[jobs.id[j]] = JobCut(jobs.id[j], jobs.name[j], jobs.owner[j], int(jobs.gpus[j]))
-        paused = bool(jobs.state[j] == JobState.PAUSED or plan.job_w[j] == 0.0)
-        job.seen_s += held_s
-        job.paused_s += held_s * paused
-        job.lost_s += held_s * (1.0 if paused else 1.0 - float(np.nan_to_num(plan.speed_frac[j], nan=1.0)))
-        job.cost += held_s / 3600.0 * float(np.nan_to_num(plan.cost_per_h[j]))
+        charge(self.jobs, JobCut, snapshot, plan, held_s)
 
 
 def hindsight(

@@ -33,6 +33,8 @@ from wattlease.core.wire import build, plain
 
 VERSION = 1
 SITE = frozenset({"site"})
+HOLDS_S = 60.0
+"""A tick holds until the next one, but no longer: a record that was away knows nothing."""
 
 log = logging.getLogger(__name__)
 
