@@ -31,6 +31,9 @@ from wattlease.runtime.controller.settings import ControllerSettings
 from wattlease.runtime.controller.work import BareWork
 from wattlease.runtime.lease.store import StateFolder
 
+GRANT_S, REVERSION_S = 3.0, 5
+"""The battery outlasts a grant and two heartbeats of a second."""
+
 
 class FeedMeter:
     """A SunSpec meter of model 203, in units of 10 W; what is wrong with it is in its public fields."""
@@ -107,7 +110,7 @@ class Hall:
         """A budget that names the meter and the battery."""
         where = {"host": "127.0.0.1", "port": self.meter.port}
         meter = {"name": "feed", "kind": "SunSpec", "sunSpec": where, "staleSeconds": stale_s}
-        pcs = {"sunSpec": {"host": "127.0.0.1", "port": self.battery.port}, "reversionSeconds": 3}
+        pcs = {"sunSpec": {"host": "127.0.0.1", "port": self.battery.port}, "reversionSeconds": REVERSION_S}
         pack = {
             "name": "pack", "capacityWattHours": 10_000, "maxChargeWatts": 1000, "maxDischargeWatts": 1000,
             "reservePercent": 20, "fadePercent": 5, "pcs": pcs,
@@ -116,7 +119,7 @@ class Hall:
         return {"limitWatts": limit_w, "guaranteedWatts": 1600, "meters": [meter], "storage": storage, **more}
 
     def settings(self, spec: dict[str, Any], **more: Any) -> ControllerSettings:
-        return hall_settings(self.folder, spec, **{"grantSeconds": 3.0, **more})
+        return hall_settings(self.folder, spec, **{"grantSeconds": GRANT_S, **more})
 
     def controlled(self, settings: ControllerSettings) -> tuple[Controller, FacilitySurroundings]:
         around = FacilitySurroundings(settings.budgets, self.folder)

@@ -94,10 +94,12 @@ class GrantorSettings(Part):
     def _batteries_outlast_grants(self) -> Self:
         for i, budget in enumerate(self.budgets):
             for k, storage in enumerate(budget.spec.storage):
-                if storage.pcs is not None and storage.pcs.reversion_seconds < self.grant_seconds:
-                    told = f"{storage.pcs.reversion_seconds} is shorter than a grant of {self.grant_seconds:g} s lasts"
+                pcs, grant_s = storage.pcs, self.grant_seconds
+                if pcs is not None and pcs.reversion_seconds < grant_s + 2 * pcs.heartbeat_seconds:
+                    least = f"a grant of {grant_s:g} s and two heartbeats of {pcs.heartbeat_seconds} s"
+                    why = "a battery must not stop before the watts that were lent on it"
                     at = ("budgets", i, "spec", "storage", k, "pcs", "reversionSeconds")
-                    raise mistake(at, f"{told}: a battery must not stop before the watts that were lent on it")
+                    raise mistake(at, f"{pcs.reversion_seconds} is shorter than {least}: {why}")
         return self
 
 
