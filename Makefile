@@ -1,6 +1,6 @@
 # Wants make, sh and Python 3.11 or newer: no compiler, nothing installed beside them. `make` alone lists the targets.
 .POSIX:
-.PHONY: help demo test lint bench e2e e2e-kube e2e-slurm kind screenshot lock clean
+.PHONY: help demo test lint bench e2e e2e-kube e2e-keda e2e-slurm kind screenshot lock clean
 
 # The first of these that is Python 3.11 or newer makes .venv; `make test PYTHON=/path/to/python3` names another.
 PYTHON = python3 python3.13 python3.12 python3.11
@@ -17,6 +17,7 @@ help:
 	@echo 'make bench       the benchmarks, one after the other (minutes)'
 	@echo 'make e2e         both suites below'
 	@echo 'make e2e-kube    against a real Kubernetes control plane'
+	@echo 'make e2e-keda    against a real KEDA on it, which takes ten minutes to build the first time'
 	@echo 'make e2e-slurm   against a real Slurm, as root; SLURM=22.05.8, 24.11.5 or 26.05.5'
 	@echo 'make screenshot  docs/images/page.png, taken anew from the running demo (wants Chromium)'
 	@echo 'make kind        a kind cluster with virtual GPUs, the chart in it, and its tests (wants docker, kind, helm)'
@@ -56,6 +57,11 @@ e2e: e2e-slurm e2e-kube
 e2e-kube: .venv/dev
 	$(BIN)/python tests/kube/real/kube_binaries.py
 	E2E_KUBE=1 $(BIN)/pytest -raR -n 2 --dist loadfile --no-loadscope-reorder tests/e2e/kube
+
+# KEDA's own ten minutes of building are spent on who asks for it.
+e2e-keda: .venv/dev
+	$(BIN)/python tests/kube/real/kube_binaries.py keda
+	E2E_KUBE=1 E2E_KEDA=1 $(BIN)/pytest -raR tests/e2e/kube/test_keda_real_kube.py
 
 # Three at a time, the longest first: the tests wait for Slurm far more than they compute.
 e2e-slurm: .venv/dev

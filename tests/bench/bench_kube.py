@@ -16,6 +16,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -24,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parents[2]
 for folder in ("kube/bodies", "kube/real", "slurm/real"):  # bodies, the control plane and its cards stand there
@@ -57,6 +59,7 @@ NODES = ("gpu-1", "gpu-2", "gpu-3", "gpu-4")
 SHAPES = ((0.7, 1, "1s"), (0.2, 4, "2s"), (0.1, 8, "4s"))
 """Of the workloads so large a part, each with so many GPUs, for so long."""
 IDLE_S = 60.0
+MOST_CALLS = 8
 TICKS = 5
 
 
@@ -187,23 +190,35 @@ def _idle(site: Site) -> None:
     """What an operator takes where nothing happens: requests by the API server's count, with it less without."""
     time.sleep(15.0)
     operator = site.operators[0]
-    before_s, began = _cpu_s(operator.pid), _requests(site.plane)
-    time.sleep(IDLE_S)
-    beside, cpu_s = _requests(site.plane) - began, _cpu_s(operator.pid) - before_s
-    memory_mb, used = _memory_mb(operator.pid), 100.0 * cpu_s / IDLE_S
+    before_s = _cpu_s(operator.pid)
+    beside = _asked(site.plane)
+    cpu_s, memory_mb = _cpu_s(operator.pid) - before_s, _memory_mb(operator.pid)
     operator.terminate()
     time.sleep(5.0)
-    began = _requests(site.plane)
-    time.sleep(IDLE_S)
-    alone = _requests(site.plane) - began
-    print(f"an idle operator: {beside - alone:.0f} API calls a minute, {memory_mb:.0f} MB, {used:.1f} % of a core")
-
-
-def _requests(plane: ControlPlane) -> float:
-    told = plane.kubectl("get", "--raw", "/metrics")
-    return sum(
-        float(line.rsplit(" ", 1)[1]) for line in told.splitlines() if line.startswith("apiserver_request_total{")
+    own = beside - _asked(site.plane)  # of counts, none below 0
+    used = 100.0 * cpu_s / IDLE_S
+    print(
+        f"an idle operator: {own.total()} API calls a minute, {memory_mb:.0f} MB, {used:.1f} % of a core; most of them:"
     )
+    for what, calls in own.most_common(MOST_CALLS):
+        print(f"    {calls} {what}")
+
+
+def _asked(plane: ControlPlane) -> Counter[str]:
+    """What the API server was asked within a minute."""
+    began = _requests(plane)
+    time.sleep(IDLE_S)
+    return _requests(plane) - began
+
+
+def _requests(plane: ControlPlane) -> Counter[str]:
+    """The API server's own count of what it was asked since it began, by verb and resource."""
+    found = Counter[str]()
+    for family in text_string_to_metric_families(plane.kubectl("get", "--raw", "/metrics")):
+        for sample in family.samples:
+            if sample.name == "apiserver_request_total":
+                found[f"{sample.labels['verb']} {sample.labels['resource']}"] += round(sample.value)
+    return found
 
 
 def _cpu_s(pid: int) -> float:

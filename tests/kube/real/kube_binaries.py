@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from kube_sources import DEFAULT, TARGETS, Target
+from kube_sources import DEFAULT, TARGETS, USUAL, Target
 
 GO = (1, 26)
 """The oldest Go that builds these modules."""
@@ -184,6 +184,6 @@ def _say(text: str) -> None:
 
 if __name__ == "__main__":  # before the tests, whose time is limited
     try:
-        print(Binaries.built(*(sys.argv[1:] or TARGETS)).root)
+        print(Binaries.built(*USUAL, *sys.argv[1:]).root)
     except BinariesError as error:
         sys.exit(f"{error}")
