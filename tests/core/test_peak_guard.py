@@ -25,6 +25,9 @@ from wattlease.sim.instances import Shape
 
 PACK = StorageUnit("pack", 0, 3.6e7, 5e3, 5e3, reserve_frac=0.2, fade_frac=0.1)
 WINDOW_S = 900.0
+QUIET = Peak(0, 0.0, 1.0)
+"""Nothing was drawn yet, and next to nothing in the month before."""
+
 laws = settings(max_examples=60, deadline=None)
 watts = st.floats(-5e3, 5e3)
 
@@ -41,6 +44,7 @@ def site(soc_frac: float = 0.8, soh_frac: float = 1.0, charged: bool = True) -> 
         snapshot,
         site=replace(snapshot.site, scopes=scopes, storages=(PACK,)),
         storages=(Storage(soc_frac, soh_frac, 0.0, 1.0, True),),
+        peaks=(QUIET,),
     )
 
 
@@ -52,7 +56,7 @@ def planned(now_s: float, power_w: float, level_w: float) -> StoragePlan:
 
 def opened(snapshot: Snapshot, passed_s: float, mean_w: float) -> Snapshot:
     """In a metering window that is open for some time and was drawn at this mean."""
-    return replace(snapshot, peaks=(Peak(0, 0.0, 0.0, snapshot.now_s - passed_s, passed_s, mean_w),))
+    return replace(snapshot, peaks=(Peak(0, 0.0, 1.0, snapshot.now_s - passed_s, passed_s, mean_w),))
 
 
 def remembered(snapshot: Snapshot, power_w: float, level_w: float) -> Memory:
@@ -147,6 +151,24 @@ def test_a_month_is_not_shaved_far_below_the_one_before() -> None:
     assert level_w(snapshot, 0, [0], memory) == 5e3
     assert level_w(replace(snapshot, peaks=(Peak(0, 3e3, 1e4),)), 0, [0], memory) == SURE_FRAC * 1e4
     assert level_w(replace(snapshot, peaks=(Peak(0, 9e3, 1e4),)), 0, [0], memory) == 9e3
+
+
+@pytest.mark.parametrize("peaks", [(), (Peak(0, 3e3),)])
+def test_while_no_month_before_is_known_a_month_is_not_shaved_far_below_its_target(peaks: tuple[Peak, ...]) -> None:
+    snapshot = replace(site(), peaks=peaks)
+    charge = snapshot.site.scopes[0].budget.spec.demand_charge
+    assert charge is not None
+    assert level_w(snapshot, 0, [0], remembered(snapshot, 0.0, 5e3)) == SURE_FRAC * charge.target_watts
+
+
+def test_a_store_is_not_spent_on_the_small_peaks_of_a_first_day() -> None:
+    snapshot = replace(site(), peaks=())
+    draw_w = float(assess(snapshot, FRESH)[0].known.draw_w[0])
+    at_s = snapshot.now_s + 900.0 * np.arange(96.0)
+    day_w = np.where((np.arange(96) > 8) & (np.arange(96) < 12), 1.2 * draw_w, draw_w)
+    known = replace(snapshot, forecasts=(Forecast(0, at_s, day_w, day_w),), prices=NO_PRICES)
+    (plan,) = assess(known, FRESH)[1].storage_plans
+    assert plan.power_w.max() < 1.0
 
 
 def test_a_peak_that_is_paid_for_already_is_not_shaved_again() -> None:

@@ -47,12 +47,20 @@ def level_w(snapshot: Snapshot, scope: int, storages: list[int], memory: Memory)
 
 
 def sure_w(snapshot: Snapshot, scope: int, memory: Memory) -> float:
-    """What the month's peak is taken to come to in any case: its peak so far, and most of the month before's.
+    """What the month's peak is taken to come to in any case: its peak so far, and most of the month before's, or of the
+    target while no month before is known.
 
     It is not shaved below: a store that is spent on the first days' small peaks is empty for the month's large one.
     """
     peak = _of(snapshot, scope)
-    return max(peak_w(snapshot, scope, memory), SURE_FRAC * peak.before_w if peak else 0.0)
+    before_w = peak.before_w if peak else 0.0
+    return max(peak_w(snapshot, scope, memory), SURE_FRAC * (before_w or _target_w(snapshot, scope)))
+
+
+def _target_w(snapshot: Snapshot, scope: int) -> float:
+    """The mean that the owner wants each window to keep; 0 where he names none."""
+    charge = snapshot.site.scopes[scope].budget.spec.demand_charge
+    return float(charge.target_watts) if charge else 0.0
 
 
 def peak_w(snapshot: Snapshot, scope: int, memory: Memory) -> float:
