@@ -32,13 +32,15 @@ laws = settings(max_examples=60, deadline=None)
 watts = st.floats(-5e3, 5e3)
 
 
-def site(soc_frac: float = 0.8, soh_frac: float = 1.0, charged: bool = True) -> Snapshot:
-    """A site far under its limit that pays 15 for each kW of its month's peak."""
+def site(soc_frac: float = 0.8, soh_frac: float = 1.0, charged: bool = True, target_frac: float = 1.0) -> Snapshot:
+    """A site far under its limit that pays 15 for each kW of its month's peak, with a part of its limit as target."""
     snapshot = instances.snapshot(np.random.default_rng(9), Shape(running=4, sizes=(8,), limit_frac=2.0))
     scope = snapshot.site.scopes[0]
     spec = scope.budget.model_dump(by_alias=True, exclude_none=True)
     if charged:
-        spec["spec"]["demandCharge"] = {"targetWatts": scope.budget.spec.limit_watts, "pricePerKilowatt": 15.0}
+        spec["spec"]["demandCharge"] = {
+            "targetWatts": round(target_frac * scope.budget.spec.limit_watts), "pricePerKilowatt": 15.0,
+        }  # fmt: skip
     scopes = (replace(scope, budget=PowerBudget.model_validate(spec)), *snapshot.site.scopes[1:])
     return replace(
         snapshot,
@@ -155,14 +157,19 @@ def test_a_month_is_not_shaved_far_below_the_one_before() -> None:
 
 @pytest.mark.parametrize("peaks", [(), (Peak(0, 3e3),)])
 def test_while_no_month_before_is_known_a_month_is_not_shaved_far_below_its_target(peaks: tuple[Peak, ...]) -> None:
-    snapshot = replace(site(), peaks=peaks)
+    snapshot = replace(site(target_frac=0.9), peaks=peaks)
     charge = snapshot.site.scopes[0].budget.spec.demand_charge
     assert charge is not None
     assert level_w(snapshot, 0, [0], remembered(snapshot, 0.0, 5e3)) == SURE_FRAC * charge.target_watts
 
 
-def test_a_store_is_not_spent_on_the_small_peaks_of_a_first_day() -> None:
+def test_a_target_no_lower_than_the_limit_tells_nothing_of_the_month() -> None:
     snapshot = replace(site(), peaks=())
+    assert level_w(snapshot, 0, [0], remembered(snapshot, 0.0, 5e3)) == 5e3
+
+
+def test_a_store_is_not_spent_on_the_small_peaks_of_a_first_day() -> None:
+    snapshot = replace(site(target_frac=0.9), peaks=())
     draw_w = float(assess(snapshot, FRESH)[0].known.draw_w[0])
     at_s = snapshot.now_s + 900.0 * np.arange(96.0)
     day_w = np.where((np.arange(96) > 8) & (np.arange(96) < 12), 1.2 * draw_w, draw_w)

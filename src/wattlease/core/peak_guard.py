@@ -58,9 +58,11 @@ def sure_w(snapshot: Snapshot, scope: int, memory: Memory) -> float:
 
 
 def _target_w(snapshot: Snapshot, scope: int) -> float:
-    """The mean that the owner wants each window to keep; 0 where he names none."""
-    charge = snapshot.site.scopes[scope].budget.spec.demand_charge
-    return float(charge.target_watts) if charge else 0.0
+    """The mean that the owner wants each window to keep; 0 where he names none, or none below the limit: that tells
+    nothing of what is to come."""
+    spec = snapshot.site.scopes[scope].budget.spec
+    charge = spec.demand_charge
+    return float(charge.target_watts) if charge and charge.target_watts < spec.limit_watts else 0.0
 
 
 def peak_w(snapshot: Snapshot, scope: int, memory: Memory) -> float:
