@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +21,7 @@ from wattlease.core.wire import build, plain
 from wattlease.runtime.site import scopes_of, storages_of
 
 NOW_S = 1_767_268_800.0
+QUICK = {"releasePercentPerMinute": 100}
 PACK = {"name": "pack", "capacityWattHours": 10_000, "maxChargeWatts": 1000, "maxDischargeWatts": 1000}
 
 
@@ -85,6 +87,35 @@ def test_what_is_drawn_beside_the_clusters_is_left_for_it() -> None:
         found, memory = decide_shares(now, (wish(7000.0), wish(7000.0)), memory)
     assert found is not None
     assert 8900.0 < found.plan.grant_w.sum() <= 9450.0
+
+
+def lent_after_a_rise_w(drawn_frac: float) -> float:
+    """What is lent, battery and all, two minutes after the limit rose from 8 to 10 kW; of what the clusters say that
+    they draw so much is drawn."""
+    meters = [{"name": "feed", "kind": "Virtual", "windowSeconds": 1}]
+    memory, found = FRESH, None
+    for tick in range(180):
+        limit_w = 8_000 if tick < 60 else 10_000
+        seen = snapshot((4000.0, 4000.0), limitWatts=limit_w, meters=meters, ramp=QUICK, storage=[PACK])
+        gives = (replace(seen.storages[0], power_w=1000.0),)
+        feed_w = drawn_frac * 8000.0 - 1000.0 + 1e-3 * tick  # digits that rest are a dead meter's
+        read = (Reading("feed", 0, feed_w, 0.1, 1.0),)
+        found, memory = decide_shares(
+            replace(seen, now_s=NOW_S + tick, meters=read, storages=gives), (wish(7000.0), wish(7000.0)), memory
+        )
+    assert found is not None
+    return float(found.plan.grant_w.sum())
+
+
+@pytest.mark.parametrize("drawn_frac", [0.7, 0.85, 1.0])
+def test_clusters_that_say_more_than_they_draw_do_not_make_the_meter_a_liar(drawn_frac: float) -> None:
+    """Without a meter of its own a cluster counts its overhead at the worst; a facility that believes no meter lets
+    nothing rise."""
+    assert lent_after_a_rise_w(drawn_frac) > 10_400.0
+
+
+def test_a_meter_that_has_lost_half_of_what_clusters_draw_lets_nothing_rise() -> None:
+    assert lent_after_a_rise_w(0.4) < 9_100.0
 
 
 def test_the_watts_of_a_cluster_that_is_not_heard_are_lent_to_nobody() -> None:

@@ -38,6 +38,11 @@ START_RISE = 0.3
 (MLPerf power logs), cooling and conversion come on top."""
 
 
+LEAST_FRAC, LEAST_TOLD_FRAC = 0.9, 0.5
+"""A meter that sees less of what draws behind it has lost a phase or its scale. Clusters tell what they may draw: one
+that has no meter counts its overhead as configured, and a node that it does not hear at the worst."""
+
+
 @lru_cache(maxsize=256)
 def blend(dt_s: float, tau_s: float) -> float:
     """Share of the new in a first-order filter of time constant `tau_s`."""
@@ -102,12 +107,14 @@ def _look(snapshot: Snapshot, before: ScopesMemory, behind: Behind, dt_s: float)
     slow_w = before.it_slow_w + _blends(dt_s, np.maximum(lag_s, 0.5)) * (behind.net_w - before.it_slow_w)
     small_w = STEADY_FRAC * np.maximum(behind.net_w, 1.0)
     steady = np.abs(behind.net_w - slow_w) < small_w
-    return _Look(_believed(snapshot, told, slow_w), slow_w, small_w, steady, window_s)
+    lost_frac = 1.0 - (LEAST_TOLD_FRAC if snapshot.site.all_told else LEAST_FRAC)
+    least_w = slow_w - lost_frac * np.maximum(slow_w + behind.storage_w, slow_w)
+    return _Look(_believed(snapshot, told, least_w), slow_w, small_w, steady, window_s)
 
 
-def _believed(snapshot: Snapshot, told: list[list[Reading]], slow_w: Floats) -> Floats:
+def _believed(snapshot: Snapshot, told: list[list[Reading]], least_w: Floats) -> Floats:
     """The highest reading of each scope that can be believed, NaN without one."""
-    found = [[r.power_w for r in of if _plausible(r, snapshot, slow_w[s])] for s, of in enumerate(told)]
+    found = [[r.power_w for r in of if _plausible(r, snapshot, least_w[s])] for s, of in enumerate(told)]
     return np.array([max(of, default=np.nan) for of in found], float)
 
 
@@ -221,11 +228,11 @@ def _of_feed(reading: Reading, snapshot: Snapshot) -> bool:
     return all(m.measures == "Feed" for m in named if m.name == reading.meter)
 
 
-def _plausible(reading: Reading, snapshot: Snapshot, it_w: float) -> bool:
-    """Whether the meter counts beside this IT draw."""
+def _plausible(reading: Reading, snapshot: Snapshot, least_w: float) -> bool:
+    """Whether the meter counts where it must see this much at least."""
     budget = snapshot.site.scopes[reading.scope].budget.spec
     spec = next((m for m in budget.meters if m.name == reading.meter), None)
     stale_s = spec.stale_seconds + spec.delay_seconds if spec else 10.0
     top_w = spec.max_watts if spec and spec.max_watts else 2.0 * budget.limit_watts
     bottom_w = spec.min_watts if spec else 0.0
-    return reading.age_s <= stale_s and bottom_w <= reading.power_w <= top_w and reading.power_w >= 0.9 * it_w
+    return reading.age_s <= stale_s and bottom_w <= reading.power_w <= top_w and reading.power_w >= least_w
