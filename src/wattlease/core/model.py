@@ -105,7 +105,8 @@ class CardModel:
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """Columns of nodes. `overhead_w` is the node's draw beyond its GPUs as configured, the start of what is learned."""
+    """Columns of nodes. `overhead_w` is the node's draw beyond its GPUs as configured, with all of them at their
+    rating; `overhead_rise` is what of it a watt of theirs brings along (empty: nothing, it stands still)."""
 
     id: tuple[str, ...]
     scope: Ints
@@ -113,6 +114,7 @@ class Nodes:
     nameplate_w: Floats
     overhead_w: Floats
     fallback_w: Floats
+    overhead_rise: Floats = field(default_factory=lambda: np.empty(0))
 
 
 @dataclass(frozen=True, slots=True)

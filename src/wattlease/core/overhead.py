@@ -1,7 +1,7 @@
 """What a scope draws beyond its cards: learned from its meter, as a level and as a line of IT's draw.
 
 A meter counts while it is fresh, in its own range, and agrees with the cards behind it. Without one nothing is learned,
-and overhead is what was configured.
+and overhead is what was configured, at what the cards draw.
 
 Rule 1: what looks low without need is doubted: overhead falls only as far as no card that is not heard, no battery
     whose power is not known and no meter that stands still while IT moves could be the reason. It rises all the same.
@@ -86,6 +86,7 @@ def learned(snapshot: Snapshot, memory: ScopesMemory, behind: Behind, dt_s: floa
     before = memory if len(memory.ramp_w) == len(table.parent) else _begun(behind, table, memory)
     look = _look(snapshot, before, behind, dt_s)
     after = _taught(_stood(before, behind, look, dt_s), behind, look, table.rated_w > 0.0, dt_s)
+    after = _as_configured(after, before.it_at_w, behind.it_w, table, blend(dt_s, OVERHEAD_TAU_S))
     rise_w = overhead_rise(table, before) * np.maximum(behind.it_w - after.it_at_w, 0.0)
     held_s = np.where(table.window_s > 0.0, table.window_s, look.window_s)
     drawn_w = behind.net_w + after.overhead_w + rise_w
@@ -94,10 +95,11 @@ def learned(snapshot: Snapshot, memory: ScopesMemory, behind: Behind, dt_s: floa
 
 
 def overhead_rise(table: SiteTable, scopes: ScopesMemory) -> Floats:
-    """By how much overhead rises with a watt of IT: learned, from a start on the high side; 0 to 0.5."""
+    """By how much overhead rises with a watt of IT: learned, from a start on the high side, 0 to 0.5; as configured
+    without a meter."""
     trust = (0.03 * np.maximum(scopes.it_mean_w, 1.0)) ** 2  # a spread of 3 % of IT weighs as much as the start
     line = (scopes.overhead_cov + trust * START_RISE) / (scopes.it_var + trust)
-    return np.where(table.metered, np.minimum(np.maximum(line, 0.0), 0.5), 0.0)
+    return np.where(table.metered, np.minimum(np.maximum(line, 0.0), 0.5), table.overhead_rise)
 
 
 def _look(snapshot: Snapshot, before: ScopesMemory, behind: Behind, dt_s: float) -> _Look:
@@ -151,6 +153,16 @@ def _taught(before: ScopesMemory, behind: Behind, look: _Look, of_cards: Bools, 
         seen_then_w=np.where(counts, before.seen_w, np.nan),
     )
     return _followed(after, sure, of_it_w, seen_w, blend(dt_s, LINE_TAU_S))
+
+
+def _as_configured(
+    taught: ScopesMemory, was_at_w: Floats, it_w: Floats, table: SiteTable, share: float
+) -> ScopesMemory:
+    """What was taught; without a meter what was configured, as if each card brought as much along as any. It follows a
+    fall of IT slowly; a rise counts at once on top."""
+    it_at_w = np.where(table.metered, taught.it_at_w, was_at_w + share * (it_w - was_at_w))
+    overhead_w = np.where(table.metered, taught.overhead_w, table.floor_w + table.overhead_rise * it_at_w)
+    return replace(taught, overhead_w=overhead_w, it_at_w=it_at_w)
 
 
 def _doubt(before: ScopesMemory, behind: Behind, look: _Look) -> Floats:

@@ -26,9 +26,10 @@ class SiteTable:
     """Columns of a site. Beside its cards: `leaf` is the scope of each one's node, `idle_w` what its model draws idle.
 
     Beside its scopes: `parent`; `overhead_w` as configured and `rated_w` of the cards, with all below (0 where nodes
-    tell all that they draw); `metered` where a meter of the feed is named; of each band whether it `counts_limits`, its
-    `margin_frac`, `transient_frac` and `window_s` (0: as its meter's); `rise_w_per_s` is how fast its ramp lets watts
-    come back.
+    tell all that they draw), `floor_w` what of overhead is left when no card draws, and `overhead_rise` the most that a
+    watt of a card brings along; `metered` where a meter of the feed is named; of each band whether it `counts_limits`,
+    its `margin_frac`, `transient_frac` and `window_s` (0: as its meter's); `rise_w_per_s` is how fast its ramp lets
+    watts come back.
     `most_transient_frac` is the largest of all bands.
     """
 
@@ -36,6 +37,8 @@ class SiteTable:
     idle_w: Floats
     parent: tuple[int, ...]
     overhead_w: Floats
+    floor_w: Floats
+    overhead_rise: Floats
     rated_w: Floats
     metered: Bools
     counts_limits: Bools
@@ -62,11 +65,16 @@ def site_table(site: Site) -> SiteTable:
     nodes, bands = site.nodes, [s.budget.spec.band for s in site.scopes]
     parent, leaf = tuple(s.parent for s in site.scopes), nodes.scope[site.gpus.node]
     rated_w = np.where(site.all_told, 0.0, model_table(site.models).rated_w[site.gpus.model])
+    overhead_w = _summed(parent, np.bincount(nodes.scope, nodes.overhead_w, len(parent)))
+    rise = nodes.overhead_rise if len(nodes.overhead_rise) else np.zeros(len(nodes.id))
+    brought_w = np.bincount(leaf, rise[site.gpus.node] * rated_w, len(parent))
     return SiteTable(
         leaf=leaf,
         idle_w=model_table(site.models).idle_w[site.gpus.model],
         parent=parent,
-        overhead_w=_summed(parent, np.bincount(nodes.scope, nodes.overhead_w, len(parent))),
+        overhead_w=overhead_w,
+        floor_w=overhead_w - _summed(parent, brought_w),
+        overhead_rise=_largest(parent, nodes.scope, rise),
         rated_w=_summed(parent, np.bincount(leaf, rated_w, len(parent))),
         metered=np.array([any(m.measures == "Feed" for m in s.budget.spec.meters) for s in site.scopes], bool),
         counts_limits=np.array([b.counts == "Limits" for b in bands], bool),
@@ -76,6 +84,16 @@ def site_table(site: Site) -> SiteTable:
         rise_w_per_s=np.array([_rise_w_per_s(s) for s in site.scopes]),
         most_transient_frac=max(b.transient_percent for b in bands) / 100.0,
     )
+
+
+def _largest(parent: tuple[int, ...], leaf: Ints, values: Floats) -> Floats:
+    """The largest over every scope with all that lies below it; 0 where nothing does."""
+    found = np.zeros(len(parent))
+    np.maximum.at(found, leaf, values)
+    for s in range(len(parent) - 1, -1, -1):
+        if parent[s] != NONE:
+            found[parent[s]] = max(found[parent[s]], found[s])
+    return found
 
 
 def _rise_w_per_s(scope: Scope) -> float:

@@ -99,6 +99,7 @@ def _nodes(groups: Sequence[Group], scope: dict[str, int]) -> Nodes:
         nameplate_w=np.repeat([float(g.node_nameplate_watts) for g in groups], count),
         overhead_w=np.repeat(overhead, count),
         fallback_w=np.repeat(fallback, count),
+        overhead_rise=np.repeat([g.overhead.per_it_percent / 100.0 for g in groups], count),
     )
 
 
