@@ -58,7 +58,7 @@ e2e-kube: .venv/dev
 	$(BIN)/python tests/kube/real/kube_binaries.py
 	E2E_KUBE=1 $(BIN)/pytest -raR -n 2 --dist loadfile --no-loadscope-reorder tests/e2e/kube
 
-# KEDA's own ten minutes of building are spent on who asks for it.
+# Only who asks for KEDA waits the ten minutes that it takes to build.
 e2e-keda: .venv/dev
 	$(BIN)/python tests/kube/real/kube_binaries.py keda
 	E2E_KUBE=1 E2E_KEDA=1 $(BIN)/pytest -raR tests/e2e/kube/test_keda_real_kube.py

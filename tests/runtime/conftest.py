@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 
@@ -36,19 +36,19 @@ KINDS = (("alpha", "Training"), ("alpha", "Inference"), ("beta", "Batch"), ("bet
 
 
 @pytest.fixture(scope="session")
-def recorded() -> Callable[..., Path]:
+def record() -> Callable[..., Recorder]:
     """Writes what a policy decides on snapshots, one after the other, as a record of that path."""
-    return _recorded
+    return _record
 
 
-def _recorded(path: Path, snapshots: Iterable[Snapshot], policy: Policy, **settings: float) -> Path:
+def _record(path: Path, snapshots: Iterable[Snapshot], policy: Policy, **settings: Any) -> Recorder:
     memory = FRESH
     with Recorder(path, **settings) as recorder:
         for snapshot in snapshots:
             plan, after = policy(snapshot, memory)
             recorder.write(snapshot, plan, memory)
             memory = after
-    return path
+    return recorder
 
 
 @pytest.fixture(scope="session")

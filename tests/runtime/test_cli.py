@@ -93,8 +93,8 @@ def test_a_record_of_another_policy_differs_at_its_first_tick(path) -> None:
     assert "tick 1 (2025-05-03 23:30:00 UTC, line 3): " in out
 
 
-def test_a_record_of_this_policy_replays(tmp_path, night, recorded) -> None:
-    recorded(tmp_path / "record.jsonl", night, decide)
+def test_a_record_of_this_policy_replays(tmp_path, night, record) -> None:
+    record(tmp_path / "record.jsonl", night, decide)
     code, out = run("replay", tmp_path / "record.jsonl")
     assert (code, out.split(": ")[1]) == (0, "6 ticks decided again, byte for byte the same\n")
 

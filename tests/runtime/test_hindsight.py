@@ -18,8 +18,9 @@ DRAWN_W = 1_850
 
 
 @pytest.fixture
-def path(tmp_path, night, recorded):
-    return recorded(tmp_path / "record.jsonl", night, decide)
+def path(tmp_path, night, record):
+    record(path := tmp_path / "record.jsonl", night, decide)
+    return path
 
 
 def run(*words) -> tuple[int, str]:
@@ -59,8 +60,8 @@ def test_a_limit_that_nothing_can_meet_pauses_who_may_be_paused_and_says_for_how
     assert max(job.paused_s for job in none.jobs.values()) == 5.0
 
 
-def test_segments_are_taken_in_the_order_of_their_times_and_no_tick_twice(path, tmp_path, night, recorded) -> None:
-    recorded(tmp_path / "again.jsonl", night[3:], decide)
+def test_segments_are_taken_in_the_order_of_their_times_and_no_tick_twice(path, tmp_path, night, record) -> None:
+    record(tmp_path / "again.jsonl", night[3:], decide)
     own, _ = hindsight(read_all([tmp_path / "again.jsonl", path]), [1_500])
     assert own.seen_s == 5.0
 

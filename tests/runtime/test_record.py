@@ -14,16 +14,6 @@ from wattlease.core.wire import plain
 from wattlease.runtime.record import Recorder, RecordError, Tick, dumps, read
 
 
-def record(path, night, decide, **settings) -> Recorder:
-    memory = FRESH
-    with Recorder(path, **settings) as recorder:
-        for snapshot in night:
-            plan, after = decide(snapshot, memory)
-            recorder.write(snapshot, plan, memory)
-            memory = after
-    return recorder
-
-
 def lines(path: Path) -> list[bytes]:
     return (gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()).splitlines()
 
@@ -33,7 +23,7 @@ def kinds(path: Path) -> str:
 
 
 @pytest.mark.parametrize("name", ["record.jsonl", "record.jsonl.gz"])
-def test_what_was_written_is_read(tmp_path, night, evenly, name) -> None:
+def test_what_was_written_is_read(tmp_path, night, evenly, record, name) -> None:
     record(tmp_path / name, night, evenly)
     ticks = list(read(tmp_path / name))
     assert [dumps(plain(t.snapshot)) for t in ticks] == [dumps(plain(s)) for s in night]
@@ -44,7 +34,9 @@ def test_what_was_written_is_read(tmp_path, night, evenly, name) -> None:
     assert all(t.memory is None for t in ticks[1:])
 
 
-def test_the_site_is_written_when_it_changes_and_shared_by_the_ticks_that_follow(tmp_path, night, evenly) -> None:
+def test_the_site_is_written_when_it_changes_and_shared_by_the_ticks_that_follow(
+    tmp_path, night, evenly, record
+) -> None:
     path = tmp_path / "record.jsonl"
     record(path, night, evenly)
     assert kinds(path) == "record site tick tick tick site tick tick tick"
@@ -53,7 +45,7 @@ def test_the_site_is_written_when_it_changes_and_shared_by_the_ticks_that_follow
     assert sites[2] is not sites[3]
 
 
-def test_the_same_night_gives_the_same_bytes(tmp_path, night, evenly) -> None:
+def test_the_same_night_gives_the_same_bytes(tmp_path, night, evenly, record) -> None:
     for name in ("a.jsonl", "b.jsonl", "a.jsonl.gz", "b.jsonl.gz"):
         record(tmp_path / name, night, evenly)
     assert (tmp_path / "a.jsonl").read_bytes() == (tmp_path / "b.jsonl").read_bytes()
@@ -62,7 +54,7 @@ def test_the_same_night_gives_the_same_bytes(tmp_path, night, evenly) -> None:
 
 @pytest.mark.parametrize("settings", [{"segment_s": 2.0}, {"segment_bytes": 2500}])
 @pytest.mark.parametrize("name", ["record.jsonl", "record.jsonl.gz"])
-def test_every_segment_stands_alone(tmp_path, night, evenly, name, settings) -> None:
+def test_every_segment_stands_alone(tmp_path, night, evenly, record, name, settings) -> None:
     record(tmp_path / name, night, evenly, **settings)
     segments = sorted(tmp_path.iterdir())
     assert len(segments) >= 3
@@ -71,7 +63,7 @@ def test_every_segment_stands_alone(tmp_path, night, evenly, name, settings) -> 
     assert [dumps(plain(t.snapshot)) for t in ticks] == [dumps(plain(s)) for s in night]
 
 
-def test_a_record_that_is_there_is_set_aside_never_overwritten(tmp_path, night, evenly) -> None:
+def test_a_record_that_is_there_is_set_aside_never_overwritten(tmp_path, night, evenly, record) -> None:
     for _ in range(3):
         record(tmp_path / "record.jsonl", night[:2], evenly)
     names = sorted(p.name for p in tmp_path.iterdir())
@@ -79,7 +71,7 @@ def test_a_record_that_is_there_is_set_aside_never_overwritten(tmp_path, night, 
 
 
 @pytest.mark.parametrize("lost_bytes", [1, 2, 60])
-def test_a_torn_last_line_is_skipped_and_said(tmp_path, night, evenly, lost_bytes, caplog) -> None:
+def test_a_torn_last_line_is_skipped_and_said(tmp_path, night, evenly, record, lost_bytes, caplog) -> None:
     path = tmp_path / "record.jsonl"
     record(path, night, evenly)
     path.write_bytes(path.read_bytes()[:-lost_bytes])
@@ -88,7 +80,7 @@ def test_a_torn_last_line_is_skipped_and_said(tmp_path, night, evenly, lost_byte
     assert ("line=9 is torn" in caplog.text) == (lost_bytes > 1)
 
 
-def test_a_torn_gzip_stream_gives_what_it_holds_and_says_so(tmp_path, night, evenly, caplog) -> None:
+def test_a_torn_gzip_stream_gives_what_it_holds_and_says_so(tmp_path, night, evenly, record, caplog) -> None:
     path = tmp_path / "record.jsonl.gz"
     record(path, night, evenly)
     path.write_bytes(path.read_bytes()[:-60])
@@ -98,7 +90,7 @@ def test_a_torn_gzip_stream_gives_what_it_holds_and_says_so(tmp_path, night, eve
     assert "still being written, or torn" in caplog.text
 
 
-def test_a_corrupt_line_in_the_middle_is_refused_with_its_number(tmp_path, night, evenly) -> None:
+def test_a_corrupt_line_in_the_middle_is_refused_with_its_number(tmp_path, night, evenly, record) -> None:
     path = tmp_path / "record.jsonl"
     record(path, night, evenly)
     some = lines(path)
@@ -108,7 +100,7 @@ def test_a_corrupt_line_in_the_middle_is_refused_with_its_number(tmp_path, night
         list(read(path))
 
 
-def test_a_damaged_gzip_stream_is_refused(tmp_path, night, evenly) -> None:
+def test_a_damaged_gzip_stream_is_refused(tmp_path, night, evenly, record) -> None:
     path = tmp_path / "record.jsonl.gz"
     record(path, night, evenly)
     data = bytearray(path.read_bytes())
@@ -147,7 +139,9 @@ def test_a_path_that_cannot_be_written_is_refused_before_the_first_tick(tmp_path
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
-def test_a_full_disk_stops_the_recording_with_one_warning_and_nothing_else(night, evenly, tmp_path, caplog) -> None:
+def test_a_full_disk_stops_the_recording_with_one_warning_and_nothing_else(
+    night, evenly, record, tmp_path, caplog
+) -> None:
     path = tmp_path / "record.jsonl"
     path.symlink_to("/dev/full")
     with caplog.at_level(logging.WARNING):

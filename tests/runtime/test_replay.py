@@ -10,8 +10,9 @@ from wattlease.runtime.replay import replay
 
 
 @pytest.fixture
-def path(tmp_path, night, evenly, recorded):
-    return recorded(tmp_path / "record.jsonl", night, evenly)
+def path(tmp_path, night, evenly, record):
+    record(path := tmp_path / "record.jsonl", night, evenly)
+    return path
 
 
 def altered(evenly, tick, change):
@@ -69,8 +70,8 @@ def test_memory_is_carried_from_tick_to_tick(path, evenly) -> None:
     assert found.tick == 2
 
 
-def test_a_segment_replays_alone_from_its_own_memory(tmp_path, night, evenly, recorded) -> None:
-    recorded(tmp_path / "record.jsonl", night, evenly, segment_s=2.0)
+def test_a_segment_replays_alone_from_its_own_memory(tmp_path, night, evenly, record) -> None:
+    record(tmp_path / "record.jsonl", night, evenly, segment_s=2.0)
     segments = list(tmp_path.iterdir())
     assert len(segments) == 3
     assert [replay(s, evenly) for s in segments] == [None, None, None]

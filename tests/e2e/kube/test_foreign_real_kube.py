@@ -23,6 +23,8 @@ from kube_foreign import (
     PATHS,
     PLURALS,
     QUEUE,
+    SYNC_S,
+    US,
     WORKS,
     allowed,
     applied,
@@ -47,15 +49,12 @@ from kube_versions import Versions, changed, owned, values
 
 pytestmark = pytest.mark.timeout(900)
 
-US, LEFT_ALONE = "wattlease", "wattlease.io/left-alone"
+LEFT_ALONE = "wattlease.io/left-alone"
 NODES = ("gpu-1", "gpu-2")
 HIGH_W, LOW_W = 24_000.0, 5_400.0
 """Room for every service to grow as far as its owner lets it; and what needs every lever that there is."""
 
 SOON_S, TTL_S, CALM_S = 120.0, 10.0, 10.0
-SYNC_S = 18.0
-"""The autoscalers' controller looks every fifteen seconds."""
-
 RAMP_S = 50.0
 """So long the limit takes to come back: what is not there yet, services cannot grow into."""
 
@@ -91,12 +90,9 @@ class Story:
     def newest(self, plural: str, name: str) -> Mapping[str, Any]:
         return self.told.of(plural, name)[-1]
 
-    def at(self, plural: str, name: str, *path: str) -> Any:
-        return values([self.newest(plural, name)], *path)[0]
-
     def held(self) -> bool:
         """Everything that we can hold is held, and the others have followed."""
-        paused = all(self.at("jobs", name, "spec", "suspend") for name in ("train", "batch", "queued"))
+        paused = all(self.told.at("jobs", name, "spec", "suspend") for name in ("train", "batch", "queued"))
         lowered = all(self.ceiling(name) < CEILINGS[name] for name in ("chat", "talk"))
         followed = self.replicas("chat") == self.ceiling("chat") < 6
         return paused and lowered and followed and "autoscaling.keda.sh/paused-scale-out" in self.ours(SCALED, "answer")
@@ -105,17 +101,17 @@ class Story:
         """Nothing of ours is on any of the users' objects, but the word on whom others resumed."""
         left = {(plural, name): self.ours(plural, name) for plural, names in MINE.items() for name in names}
         return {key for key, fields in left.items() if fields} <= {("jobs", "train")} and not any(
-            self.at("jobs", name, "spec", "suspend") for name in MINE["jobs"]
+            self.told.at("jobs", name, "spec", "suspend") for name in MINE["jobs"]
         )
 
     def ours(self, plural: str, name: str) -> set[str]:
         return owned(self.newest(plural, name), US)
 
     def ceiling(self, name: str) -> int:
-        return int(self.at(AUTOSCALERS, name, "spec", "maxReplicas"))
+        return int(self.told.at(AUTOSCALERS, name, "spec", "maxReplicas"))
 
     def replicas(self, name: str) -> int:
-        return int(self.at("deployments", name, "spec", "replicas"))
+        return int(self.told.at("deployments", name, "spec", "replicas"))
 
     def scale(self, **replicas: int) -> None:
         """As the autoscalers would, had their metrics risen."""

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from kube_binaries import Binaries
-from kube_foreign import NAMESPACE, SERVE, WORKS, profiles
+from kube_foreign import NAMESPACE, PATHS, SERVE, SYNC_S, US, WORKS, profiles
 from kube_keda import keda
 from kube_kwok import kwok
 from kube_plane import ControlPlane
@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif("E2E_KEDA" not in os.environ, reason="KEDA takes ten more minutes to build: make e2e-keda"),
 ]
 
-US, SERVICE, AUTOSCALER = "wattlease", "answer", "keda-hpa-answer"
+SERVICE, AUTOSCALER = "answer", "keda-hpa-answer"
 PAUSED, HELD_BY = "autoscaling.keda.sh/paused-scale-out", "wattlease.io/held-by"
 NODES = ("gpu-1", "gpu-2")
 HIGH_W, LEFT_W = 20_000.0, 300.0
@@ -32,15 +32,8 @@ HIGH_W, LEFT_W = 20_000.0, 300.0
 
 FEW, MANY = 5, 8
 SOON_S, CALM_S = 120.0, 10.0
-SYNC_S = 18.0
-"""The autoscalers' controller looks every fifteen seconds."""
-
 SCALED, AUTOSCALERS, DEPLOYMENTS = "scaledobjects", "horizontalpodautoscalers", "deployments"
-PATHS = {
-    SCALED: f"/apis/keda.sh/v1alpha1/namespaces/{NAMESPACE}/scaledobjects",
-    AUTOSCALERS: f"/apis/autoscaling/v2/namespaces/{NAMESPACE}/horizontalpodautoscalers",
-    DEPLOYMENTS: f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments",
-}
+WATCHED = {plural: PATHS[plural] for plural in (SCALED, AUTOSCALERS, DEPLOYMENTS)}
 BUDGET = {"band": {"counts": "Draw"}, "ramp": {"releasePercentPerMinute": 100}}
 
 
@@ -55,14 +48,11 @@ class Story:
     back_s: float = 0.0
 
     def replicas(self) -> int:
-        return int(self.at(DEPLOYMENTS, SERVICE, "spec", "replicas"))
-
-    def at(self, plural: str, name: str, *path: str) -> Any:
-        return values(self.told.of(plural, name)[-1:], *path)[0]
+        return int(self.told.at(DEPLOYMENTS, SERVICE, "spec", "replicas"))
 
     def rises(self) -> Any:
         """What KEDA lets its autoscaler do upwards."""
-        return self.at(AUTOSCALERS, AUTOSCALER, "spec", "behavior", "scaleUp", "selectPolicy")
+        return self.told.at(AUTOSCALERS, AUTOSCALER, "spec", "behavior", "scaleUp", "selectPolicy")
 
     def wishes(self, replicas: int) -> None:
         """The owner's triggers ask for so many."""
@@ -96,7 +86,7 @@ def story(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Itera
         site = Site(plane, NODES, WORKS, limit_w=HIGH_W, budget=BUDGET)
         plane.until(lambda: plane.furnished(NAMESPACE), "the namespace is set up")
         plane.apply(*profiles(), deployment(SERVICE, 1, 1, NAMESPACE, labels=SERVE))
-        told = stack.enter_context(Versions(plane, PATHS))
+        told = stack.enter_context(Versions(plane, WATCHED))
         stack.enter_context(site.running())
         found = Story(site, told)
         lived(found)
@@ -137,7 +127,7 @@ def test_while_watts_are_short_keda_scales_out_no_further_whatever_its_triggers_
 def test_afterwards_keda_follows_its_triggers_again(story: Story) -> None:
     assert story.replicas() == MANY
     assert story.rises() != "Disabled"
-    paused = [c for c in story.at(SCALED, SERVICE, "status", "conditions") if c["type"] == "Paused"]
+    paused = [c for c in story.told.at(SCALED, SERVICE, "status", "conditions") if c["type"] == "Paused"]
     assert {c["status"] for c in paused} == {"False"}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -72,7 +73,6 @@ def whole(installation: object, tmp_path_factory: pytest.TempPathFactory) -> Ite
 @pytest.fixture
 def campus(whole: Campus) -> Iterator[Campus]:
     """Busy with a job on each of three nodes; what was lent is not passed in the whole test."""
-    whole.limits.append((time.monotonic(), FULL_W - OTHERS_W))
     for name in ("a", "b", "c"):
         submit(whole.site, name)
     whole.site.until(lambda: whole.running() == 3, "three jobs run", 120.0)
@@ -82,9 +82,8 @@ def campus(whole: Campus) -> Iterator[Campus]:
     finally:
         whole.site.cluster.run("scancel", "--user=alice")
         whole.site.until(lambda: not whole.site.cluster.run("squeue", "-h"), "all jobs are gone")
-    (from_s, _), *_ = whole.limits
-    for (at_s, limit_w), until_s in zip(whole.limits, [*(at for at, _ in whole.limits[1:]), float("inf")], strict=True):
-        assert not whole.site.hardware.over(limit_w, max(from_s, at_s + SETTLED_S), until_s)
+    for (at_s, limit_w), (until_s, _) in pairwise([*whole.limits, (float("inf"), 0.0)]):
+        assert not whole.site.hardware.over(limit_w, at_s + SETTLED_S, until_s)
 
 
 def submit(site: Site, name: str, *options: str) -> str:

@@ -14,7 +14,10 @@ from kube_plane import ControlPlane
 from kube_work import deployment, job, pod
 from slurm_work import Work
 
-NAMESPACE, QUEUE, CHECK, LABEL, FLUX = "team", "gpus", "power", "profile", "flux"
+NAMESPACE, QUEUE, CHECK, LABEL, FLUX, US = "team", "gpus", "power", "profile", "flux", "wattlease"
+SYNC_S = 18.0
+"""The autoscalers' controller looks every fifteen seconds."""
+
 AGAIN_S = 2.0
 """The tool applies its manifests so often."""
 

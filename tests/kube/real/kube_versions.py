@@ -56,6 +56,10 @@ class Versions:
         before = [v.body for v in found if v.at_s < from_s][-1:]
         return before + [v.body for v in found if v.at_s >= from_s]
 
+    def at(self, plural: str, name: str, *path: str) -> Any:
+        """What stands at a path of the newest version of one object."""
+        return values(self.of(plural, name)[-1:], *path)[0]
+
     def _served(self) -> bool:
         return all(self._plane.ask("GET", f"{path}?limit=1")[0] == HTTPStatus.OK for path in self._paths.values())
 

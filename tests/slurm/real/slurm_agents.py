@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -53,8 +54,7 @@ class Agents:
 
     def tls(self, shelf: str = "grantors", name: str = GRANTOR) -> dict[str, str]:
         """Authority, certificate and key."""
-        own = self.pki / shelf / name
-        return {"authority": str(self.pki / "ca.crt"), "certificate": f"{own}.crt", "key": f"{own}.key"}
+        return tls(self.pki, shelf, name)
 
     def _agent(self, node: str) -> Process:
         pki.issue_holder(self.pki, node, DAYS)
@@ -75,6 +75,12 @@ class Agents:
         config = self.folder / f"{node}.yaml"
         config.write_text(yaml.safe_dump(written))
         return Process(self.folder, node, ("agent", "--config", str(config)), {})
+
+
+def tls(folder: Path, shelf: str, name: str) -> dict[str, str]:
+    """What a file says of who somebody is: authority, certificate and key, all from this folder."""
+    own = folder / shelf / name
+    return {"authority": str(folder / "ca.crt"), "certificate": f"{own}.crt", "key": f"{own}.key"}
 
 
 def free_port() -> int:

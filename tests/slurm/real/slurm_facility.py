@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from slurm_agents import DAYS, free_port
+from slurm_agents import DAYS, free_port, tls
 from slurm_process import Process
 
 from wattlease.runtime import pki
+from wattlease.runtime.lease.disk import replace_file
 
 SLURM, OTHER = "slurm", "other"
 """The clusters: ours, and one that was never started, whose guarantee is lent to nobody."""
@@ -34,13 +35,11 @@ class Facility:
     def share(self) -> dict[str, Any]:
         """What the daemon's file says of it."""
         grantors = [f"https://127.0.0.1:{self._port}"]
-        return {"cluster": SLURM, "grantors": grantors, **self._tls("clusters", SLURM)}
+        return {"cluster": SLURM, "grantors": grantors, **tls(self._pki, "clusters", SLURM)}
 
     def limit(self, limit_w: float) -> None:
         """Have this limit from when the facility next looks."""
-        fresh = self._file.with_suffix(".new")
-        fresh.write_text(yaml.safe_dump(self._written(limit_w)))
-        fresh.replace(self._file)
+        replace_file(self._file, yaml.safe_dump(self._written(limit_w), encoding="utf-8"))
 
     @contextmanager
     def running(self) -> Iterator[Self]:
@@ -67,11 +66,7 @@ class Facility:
             "name": "campus",
             "budgets": [{"metadata": {"name": "campus"}, "spec": spec}],
             "shares": shares,
-            "listen": {"port": self._port, **self._tls("grantors", "facility")},
+            "listen": {"port": self._port, **tls(self._pki, "grantors", "facility")},
             "page": {"port": self._page_port},
             "stateFolder": str(self.folder / "state"),
         }
-
-    def _tls(self, shelf: str, name: str) -> dict[str, str]:
-        own = self._pki / shelf / name
-        return {"authority": str(self._pki / "ca.crt"), "certificate": f"{own}.crt", "key": f"{own}.key"}

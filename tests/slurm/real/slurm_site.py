@@ -17,6 +17,8 @@ from slurm_hardware import Hardware
 from slurm_process import Process
 from slurm_work import Work
 
+from wattlease.runtime.lease.disk import replace_file
+
 ROOT = Path(__file__).parents[3]
 JOB_SUBMIT = ROOT / "slurm_plugin" / "lua"
 
@@ -59,9 +61,7 @@ class Site:
         self.limit_w = limit_w
         self._budget |= budget
         for i, path in enumerate(self.files):
-            fresh = path.with_suffix(".new")
-            fresh.write_text(yaml.safe_dump(self._written(i)))
-            fresh.replace(path)
+            replace_file(path, yaml.safe_dump(self._written(i), encoding="utf-8"))
 
     def _written(self, i: int) -> dict[str, Any]:
         overhead = self.hardware.overhead
