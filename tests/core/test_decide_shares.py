@@ -118,6 +118,19 @@ def test_a_meter_that_has_lost_half_of_what_clusters_draw_lets_nothing_rise() ->
     assert lent_after_a_rise_w(0.4) < 9_100.0
 
 
+def test_clusters_that_were_not_heard_at_first_cost_nothing_once_they_are() -> None:
+    """Until then they count at the most that they may have: that is no noise for which watts are kept free."""
+    memory, found = FRESH, None
+    for tick in range(60):
+        seen = snapshot((4000.0, 4000.0), granted_w=(8000.0, 8000.0))
+        heard = tick >= 10
+        cards = replace(seen.gpus, age_s=np.full(2, 0.1 if heard else np.inf))
+        wishes = (wish(7000.0), wish(7000.0)) if heard else (Wish(None), Wish(None))
+        found, memory = decide_shares(replace(seen, now_s=NOW_S + tick, gpus=cards), wishes, memory)
+    assert found is not None
+    assert found.plan.grant_w.sum() > 9_990.0
+
+
 def test_the_watts_of_a_cluster_that_is_not_heard_are_lent_to_nobody() -> None:
     seen = snapshot((4000.0, 4000.0), granted_w=(6000.0, 1500.0))
     found = shared(seen, Wish(None), wish(8000.0))

@@ -94,14 +94,16 @@ def test_without_a_fresh_meter_a_lower_limit_is_obeyed_all_the_same() -> None:
     assert tick.aim.allowed_w[0] == LOW_W
 
 
-def aim_after(mean_w: float, aim_w: float, late_aim_w: float, ticks: int = 30) -> tuple[float, ScopesMemory]:
-    """The aim after a while in which the draw's mean stood where it stands."""
+def aim_after(
+    mean_w: float, aim_w: float, late_aim_w: float, ticks: int = 30, short_w: float = 0.0
+) -> tuple[float, ScopesMemory]:
+    """The aim after a while in which the draw's mean stood where it stands, and caps lacked so much."""
     snapshot = site()
     known, memory = estimate(snapshot, FRESH)
     bound, _ = bounds(snapshot, known.draw_w, memory.limits)
     scopes = replace(memory.scopes, allowed_w=np.array([float(LIMIT_W)]), late_aim_w=np.array([late_aim_w]))
     for _ in range(ticks):
-        scopes = replace(scopes, aim_w=np.array([aim_w]), mean_w=np.array([mean_w]))
+        scopes = replace(scopes, aim_w=np.array([aim_w]), mean_w=np.array([mean_w]), short_w=np.array([short_w]))
         aim, scopes = aims(snapshot, known, bound, np.zeros(1), scopes, 1.0)
     return float(aim.aim_w[0]), scopes
 
@@ -118,6 +120,14 @@ def test_a_falling_aim_is_no_noise() -> None:
     _, fell = aim_after(92_000.0, 70_000.0, 95_000.0, ticks=1)
     _, noisy = aim_after(92_000.0, 70_000.0, 70_000.0, ticks=1)
     assert fell.over_var[0] == 0.0 < noisy.over_var[0]
+
+
+def test_what_no_cap_could_have_taken_away_is_no_noise() -> None:
+    aim_w, short = aim_after(97_000.0, 95_000.0, 95_000.0, short_w=2_500.0)
+    assert short.over_var[0] == 0.0
+    assert aim_w == LIMIT_W
+    _, beyond = aim_after(99_000.0, 95_000.0, 95_000.0, short_w=2_500.0)
+    assert beyond.over_var[0] > 0.0
 
 
 def test_the_margin_is_kept_free() -> None:

@@ -62,7 +62,7 @@ def aims(
     """Each scope's aim, and the memory of it; `promised_w` is what each must have for its contracts."""
     table = site_table(snapshot.site)
     target_w = np.array([_target(b) for b in bounds])
-    late_aim_w = _late(before, table, dt_s)
+    late_aim_w = _late(before, known, table, dt_s)
     over_w = np.where(np.isnan(late_aim_w), 0.0, np.maximum(before.mean_w - late_aim_w, 0.0))
     over_var = before.over_var + blend(dt_s, NOISE_TAU_S) * (over_w**2 - before.over_var)
     noise_w = np.minimum(NOISE_SIGMAS * np.sqrt(over_var), MOST_NOISE_FRAC * target_w)
@@ -75,9 +75,10 @@ def aims(
     return Aim(target_w, before.ramp_w, allowed_w, aim_w, jobs_w), after
 
 
-def _late(before: ScopesMemory, table: SiteTable, dt_s: float) -> Floats:
-    """The aim as the draw can have followed it: what passes a falling aim for a while is no noise."""
-    aim_w, late_w = before.aim_w, before.late_aim_w
+def _late(before: ScopesMemory, known: Estimate, table: SiteTable, dt_s: float) -> Floats:
+    """The aim as the draw can have followed it: what passes a falling aim for a while is no noise, nor is what no cap
+    could have taken away."""
+    aim_w, late_w = before.aim_w + (1.0 + known.rise) * before.short_w, before.late_aim_w
     share = np.array([blend(dt_s, SETTLE_TAU_S + window_s) for window_s in table.window_s.tolist()])
     followed = late_w + share * (aim_w - late_w)
     return np.where(np.isfinite(late_w) & (aim_w < late_w), followed, aim_w)
