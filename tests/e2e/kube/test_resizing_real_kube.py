@@ -20,8 +20,8 @@ from wattlease_operator.resizing import least_gpus, own_gpus
 from wattlease_operator.words import GPUS_BEFORE, GPUS_NOW, LEAST_GPUS
 
 NODES, NAMESPACE = ("gpu-1",), "team"
-HIGH_W, LOW_W = 7_000.0, 4_000.0
-"""Above what eight busy cards draw; and less than they can be capped to within half of their rated power."""
+HIGH_W, LOW_W = 7_000.0, 3_600.0
+"""Above what eight busy cards draw; and less than they do, with their node's overhead, at half of their rated power."""
 
 BUSY_W, TTL_S = 650.0, 10.0
 SOON_S = 120.0
