@@ -109,8 +109,8 @@ def lent_after_a_rise_w(drawn_frac: float) -> float:
 
 @pytest.mark.parametrize("drawn_frac", [0.7, 0.85, 1.0])
 def test_clusters_that_say_more_than_they_draw_do_not_make_the_meter_a_liar(drawn_frac: float) -> None:
-    """Without a meter of its own a cluster counts its overhead at the worst; a facility that believes no meter lets
-    nothing rise."""
+    """Without a meter of its own a cluster counts its overhead as configured, and what it does not hear at the worst; a
+    facility that believes no meter lets nothing rise."""
     assert lent_after_a_rise_w(drawn_frac) > 10_400.0
 
 

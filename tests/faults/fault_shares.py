@@ -27,7 +27,7 @@ LEASE_S, TTL_S = 10.0, 5.0
 LIMIT_W = 18_000
 NODES = 2
 GUARANTEED_W, MOST_W = 6_000, round(NODES * NAMEPLATE_W)
-"""Two nodes at their least limits with overhead at its worst, as a controller counts; nodes themselves fall to less."""
+"""Two nodes at their least limits with overhead at its worst, more than a controller counts and nodes fall to."""
 
 START_S = 200.0
 """Seven processes on a busy machine take their time to begin."""

@@ -37,9 +37,8 @@ START_RISE = 0.3
 """How overhead follows IT is learned over half an hour. It starts at 0.3: fans and supplies of an 8xH200 node took 0.14
 (MLPerf power logs), cooling and conversion come on top."""
 
-
-LEAST_FRAC, LEAST_TOLD_FRAC = 0.9, 0.5
-"""A meter that sees less of what draws behind it has lost a phase or its scale. Clusters tell what they may draw: one
+LOST_FRAC, LOST_TOLD_FRAC = 0.1, 0.5
+"""A meter that misses more of what draws behind it has lost a phase or its scale. Clusters tell what they may draw: one
 that has no meter counts its overhead as configured, and a node that it does not hear at the worst."""
 
 
@@ -109,8 +108,8 @@ def _look(snapshot: Snapshot, before: ScopesMemory, behind: Behind, dt_s: float)
     slow_w = before.it_slow_w + _blends(dt_s, np.maximum(lag_s, 0.5)) * (behind.net_w - before.it_slow_w)
     small_w = STEADY_FRAC * np.maximum(behind.net_w, 1.0)
     steady = np.abs(behind.net_w - slow_w) < small_w
-    lost_frac = 1.0 - (LEAST_TOLD_FRAC if snapshot.site.all_told else LEAST_FRAC)
-    least_w = slow_w - lost_frac * np.maximum(slow_w + behind.storage_w, slow_w)
+    lost_frac = LOST_TOLD_FRAC if snapshot.site.all_told else LOST_FRAC
+    least_w = slow_w - lost_frac * (slow_w + np.maximum(behind.storage_w, 0.0))
     return _Look(_believed(snapshot, told, least_w), slow_w, small_w, steady, window_s)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -68,13 +70,15 @@ def site_table(site: Site) -> SiteTable:
     overhead_w = _summed(parent, np.bincount(nodes.scope, nodes.overhead_w, len(parent)))
     rise = nodes.overhead_rise if len(nodes.overhead_rise) else np.zeros(len(nodes.id))
     brought_w = np.bincount(leaf, rise[site.gpus.node] * rated_w, len(parent))
+    most_rise = np.zeros(len(parent))
+    np.maximum.at(most_rise, nodes.scope, rise)
     return SiteTable(
         leaf=leaf,
         idle_w=model_table(site.models).idle_w[site.gpus.model],
         parent=parent,
         overhead_w=overhead_w,
         floor_w=overhead_w - _summed(parent, brought_w),
-        overhead_rise=_largest(parent, nodes.scope, rise),
+        overhead_rise=_joined(parent, most_rise, max),
         rated_w=_summed(parent, np.bincount(leaf, rated_w, len(parent))),
         metered=np.array([any(m.measures == "Feed" for m in s.budget.spec.meters) for s in site.scopes], bool),
         counts_limits=np.array([b.counts == "Limits" for b in bands], bool),
@@ -84,16 +88,6 @@ def site_table(site: Site) -> SiteTable:
         rise_w_per_s=np.array([_rise_w_per_s(s) for s in site.scopes]),
         most_transient_frac=max(b.transient_percent for b in bands) / 100.0,
     )
-
-
-def _largest(parent: tuple[int, ...], leaf: Ints, values: Floats) -> Floats:
-    """The largest over every scope with all that lies below it; 0 where nothing does."""
-    found = np.zeros(len(parent))
-    np.maximum.at(found, leaf, values)
-    for s in range(len(parent) - 1, -1, -1):
-        if parent[s] != NONE:
-            found[parent[s]] = max(found[parent[s]], found[s])
-    return found
 
 
 def _rise_w_per_s(scope: Scope) -> float:
@@ -107,8 +101,13 @@ def roll_up(site: Site, leaf_w: NDArray[Any]) -> Floats:
 
 
 def _summed(parent: tuple[int, ...], leaf_w: NDArray[Any]) -> Floats:
-    total = leaf_w.astype(float)
+    return _joined(parent, leaf_w, operator.add)
+
+
+def _joined(parent: tuple[int, ...], own: NDArray[Any], join: Callable[[float, float], float]) -> Floats:
+    """What each scope has of its own, joined with what all below it have."""
+    found = own.astype(float)
     for s in range(len(parent) - 1, -1, -1):  # parents come before children, so walk backwards
         if parent[s] != NONE:
-            total[parent[s]] += total[s]
-    return total
+            found[parent[s]] = join(found[parent[s]], found[s])
+    return found
