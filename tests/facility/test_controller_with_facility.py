@@ -22,7 +22,7 @@ pytest.importorskip("pymodbus", reason="pymodbus is not installed: pip install w
 sys.path.insert(0, str(Path(__file__).parent))  # the hall stands in a module beside the tests
 
 from facility_plant import REVERSION_S, Hall, open_hall
-from leased_nodes import SECRET_BYTES, client_of, leading, until
+from leased_nodes import FLOOR_W, PER_IT_FRAC, SECRET_BYTES, client_of, leading, until
 
 from wattlease.core import overhead, storing
 from wattlease.facility.keeping import Keeping, Remembered
@@ -37,6 +37,9 @@ ALL_W = 2 * 4 * 390.0
 
 LIMIT_W = 4000
 """Below the 4332 W that all of it takes, with overhead and cooling."""
+
+LOW_W = 3600
+"""So low that a battery near its reserve does not carry the rest."""
 
 
 @pytest.fixture
@@ -70,19 +73,41 @@ async def test_the_meter_teaches_the_overhead_that_nobody_configured(hall: Hall)
         assert hall.feed_w > configured_w + 400.0
 
 
-async def test_a_controller_that_begins_keeps_free_for_the_cooling_what_the_one_before_had_learned(hall: Hall) -> None:
-    """Its nodes are never granted what the limit leaves beside what is configured."""
-    row = {"overhead_w": 1190.0, "it_at_w": 2900.0, "it_mean_w": 2900.0, "it_var": 100.0, "overhead_mean_w": 1190.0}
+def kept_overhead(hall: Hall, it_w: float, off_w: float = 0.0) -> None:
+    """A controller before this one has learned the overhead of so much IT: the nodes' own and the cooling."""
+    watts = 2 * FLOOR_W + PER_IT_FRAC * it_w + hall.cooling_w + off_w
+    row = {"overhead_w": watts, "it_at_w": it_w, "it_mean_w": it_w, "it_var": 100.0, "overhead_mean_w": watts}
     kept = {"history": {}, "debts": {}, "overheads": {"hall": {**row, "overhead_cov": 10.0, "looks": 60.0}}}
     (hall.folder / "learned.json").write_bytes(orjson.dumps(kept))
+
+
+async def highest_within(hall: Hall, seconds: float) -> float:
+    """The most that the feed would have drawn if all cards had gone to their limits."""
+    highest_w, end_s = 0.0, time.monotonic() + seconds
+    while time.monotonic() < end_s:
+        may_w = sum(node.in_force_w for node in hall.nodes) + hall.cooling_w
+        highest_w = max(highest_w, may_w - hall.battery.power_w)
+        await asyncio.sleep(0.05)
+    return highest_w
+
+
+async def test_a_controller_that_begins_keeps_free_for_the_cooling_what_the_one_before_had_learned(hall: Hall) -> None:
+    """Its nodes are never granted what the limit leaves beside what is configured."""
+    kept_overhead(hall, 2900.0)
     control, _ = hall.controlled(hall.settings(hall.spec(LIMIT_W, with_battery=False)))
-    highest_w = 0.0
     async with leading(control, *hall.nodes):
-        begun_s = time.monotonic()
-        while time.monotonic() < begun_s + 5.0:
-            highest_w = max(highest_w, sum(node.in_force_w for node in hall.nodes) + hall.cooling_w)
-            await asyncio.sleep(0.05)
-    assert 0.95 * LIMIT_W < highest_w <= LIMIT_W
+        assert 0.95 * LIMIT_W < await highest_within(hall, 5.0) <= LIMIT_W
+
+
+async def test_what_a_battery_is_to_give_is_lent_as_it_comes_and_the_margin_is_kept_meanwhile(hall: Hall) -> None:
+    """Overhead is learned to less than the margin, and the converter takes seconds to come."""
+    kept_overhead(hall, 2750.0, off_w=-0.007 * LOW_W)
+    hall.battery.soc_frac, hall.battery.ramp_w_per_s = 0.22, 20.0
+    control, _ = hall.controlled(hall.settings(hall.spec(LOW_W)))
+    async with leading(control, *hall.nodes):
+        assert 0.95 * LOW_W < await highest_within(hall, 14.0) <= LOW_W
+        assert hall.battery_w > 200.0
+        assert sum(node.draw_w for node in hall.nodes) + hall.cooling_w > 0.97 * (LOW_W + hall.battery_w)
 
 
 @pytest.mark.usefixtures("taught_soon")

@@ -23,7 +23,7 @@ from wattlease.core.memory import FRESH, Memory
 from wattlease.core.model import NodeReadings, Site, Snapshot
 from wattlease.core.shares_site import NO_JOBS, readings_of_shares, site_of_shares
 from wattlease.facility.shares.settings import FacilitySettings
-from wattlease.runtime.controller.act import beside_w, supply_w
+from wattlease.runtime.controller.act import beside_w, lent_w, supply_w
 from wattlease.runtime.controller.lasting import KeptFile, Lasting
 from wattlease.runtime.controller.surroundings import Surroundings, surrounded
 from wattlease.runtime.job_accounts import JobAccounts
@@ -149,8 +149,9 @@ class Facility:
             return
         if self.surroundings:
             self.surroundings.act(snapshot, plan)
-        clusters_w = max(supply_w(snapshot, plan) - beside_w(snapshot, after.scopes), 0.0)
-        missing_w = self.grantor.plan(_targets(nodes.id, plan.grant_w.tolist()), clusters_w)
+        cooling_w = beside_w(snapshot, after.scopes)
+        wished = _targets(nodes.id, lent_w(snapshot, plan, after.scopes, plan.grant_w, cooling_w).tolist())
+        missing_w = self.grantor.plan(wished, max(supply_w(snapshot, plan) - cooling_w, 0.0))
         if isinstance(missing_w, Refused):
             return
         if missing_w > 0.0:

@@ -13,6 +13,7 @@ from wattlease.core.lease import Target
 from wattlease.core.memory import ScopesMemory
 from wattlease.core.model import NONE, Bools, Floats, Site, Snapshot
 from wattlease.core.outcome import gpu_caps
+from wattlease.core.sites import site_table
 from wattlease.runtime.controller.workload import NOTHING_ASKED, Ask
 from wattlease.runtime.lease.report import Hint
 from wattlease.runtime.site_words import Group
@@ -31,7 +32,9 @@ class NodeWatts:
         return self._floor_w + (1.0 + self._per_it_frac) * cards_w
 
 
-def targets(snapshot: Snapshot, plan: Plan, node_watts: NodeWatts) -> dict[str, Target]:
+def targets(
+    snapshot: Snapshot, plan: Plan, scopes: ScopesMemory, node_watts: NodeWatts, beside_w: float
+) -> dict[str, Target]:
     """What the plan would grant each node: its cards' limits, and what the node draws beside them.
 
     What a lower scope still has out is not raised elsewhere below it: a ledger looks at the site's sum alone, so
@@ -40,12 +43,43 @@ def targets(snapshot: Snapshot, plan: Plan, node_watts: NodeWatts) -> dict[str, 
     site, nodes = snapshot.site, len(snapshot.site.nodes.id)
     caps_w = gpu_caps(snapshot, plan.cap_w, plan.spare_frac)
     wanted_w = node_watts.of(np.bincount(site.gpus.node, caps_w, nodes).astype(float))
-    given_w = _within_scopes(snapshot, plan, wanted_w)
+    given_w = lent_w(snapshot, plan, scopes, _within_scopes(snapshot, plan, wanted_w), beside_w)
     first = np.searchsorted(site.gpus.node, np.arange(nodes + 1))
     return {
         name: Target(float(given_w[n]), tuple(caps_w[first[n] : first[n + 1]].tolist()))
         for n, name in enumerate(site.nodes.id)
     }
+
+
+def lent_w(snapshot: Snapshot, plan: Plan, scopes: ScopesMemory, wanted_w: Floats, beside_w: float) -> Floats:
+    """What of the watts that a plan has for each node, or cluster, may be lent now. A plan counts on what batteries are
+    ordered to give, and on overhead as it was learned; either may come late."""
+    margin_frac = float(site_table(snapshot.site).margin_frac[0])
+    feed_w = (1.0 - margin_frac) * float(scopes.allowed_w[0])
+    raised_w = _as_seen_free(snapshot.nodes.granted_w, wanted_w, feed_w - plan.scopes[0].draw_w)
+    return _without_the_late(snapshot, plan, raised_w, feed_w - beside_w)
+
+
+def _as_seen_free(out_w: Floats, wanted_w: Floats, free_w: float) -> Floats:
+    """Raises cut so that all together rise by no more than is free, beside what others hand back."""
+    raises_w, falls_w = np.maximum(wanted_w - out_w, 0.0), np.maximum(out_w - wanted_w, 0.0)
+    room_w = max(free_w, 0.0) + float(falls_w.sum())
+    return wanted_w - _part(raises_w, float(raises_w.sum()) - room_w)
+
+
+def _without_the_late(snapshot: Snapshot, plan: Plan, wanted_w: Floats, through_w: float) -> Floats:
+    """Without what batteries do not give of their orders, as far as what may come through the feed does not carry it;
+    nobody is put below its fallback."""
+    ordered_w, late_w = float(_ordered_w(snapshot, plan).sum()), float(_late_w(snapshot, plan).sum())
+    missing_w = float(wanted_w.sum()) - (through_w + ordered_w - late_w)
+    above_w = np.maximum(wanted_w - snapshot.site.nodes.fallback_w, 0.0)
+    return wanted_w - _part(above_w, min(late_w, missing_w))
+
+
+def _part(watts_w: Floats, sum_w: float) -> Floats:
+    """The same share of each, so that they make this sum, from nothing to all."""
+    all_w = float(watts_w.sum())
+    return watts_w * (min(max(sum_w, 0.0), all_w) / all_w) if all_w > 0.0 else watts_w
 
 
 def supply_w(snapshot: Snapshot, plan: Plan) -> float:
@@ -54,13 +88,22 @@ def supply_w(snapshot: Snapshot, plan: Plan) -> float:
     A battery counts for what it was ordered and is measured to give, whichever is less, and charging for whichever is
     more: watts are lent once they are there.
     """
+    given_w = float((_ordered_w(snapshot, plan) - _late_w(snapshot, plan)).sum())
+    return max(plan.scopes[0].limit_w + given_w, 0.0)
+
+
+def _ordered_w(snapshot: Snapshot, plan: Plan) -> Floats:
+    """Each battery's order, positive to discharge."""
     orders = {a.storage: a.power_w for a in plan.actions if isinstance(a, Discharge)}
     orders |= {a.storage: -a.power_w for a in plan.actions if isinstance(a, Charge)}
-    given_w = sum(
-        min(orders.get(unit.id, 0.0), state.power_w if np.isfinite(state.power_w) else 0.0)
-        for unit, state in zip(snapshot.site.storages, snapshot.storages, strict=True)
-    )
-    return max(plan.scopes[0].limit_w + given_w, 0.0)
+    return np.array([orders.get(unit.id, 0.0) for unit in snapshot.site.storages])
+
+
+def _late_w(snapshot: Snapshot, plan: Plan) -> Floats:
+    """What of its order each battery is not measured to give, or takes beyond it; never below 0."""
+    measured_w = np.nan_to_num(np.array([state.power_w for state in snapshot.storages]))
+    found: Floats = np.maximum(_ordered_w(snapshot, plan) - measured_w, 0.0)
+    return found
 
 
 def beside_w(snapshot: Snapshot, scopes: ScopesMemory, node_watts: NodeWatts | None = None) -> float:

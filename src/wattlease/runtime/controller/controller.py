@@ -186,7 +186,8 @@ class Controller:
         if self.surroundings:
             self.surroundings.act(snapshot, plan)
         self._beside_w = beside_w(snapshot, after.scopes, self._node_watts)
-        missing_w = self._grant(targets(snapshot, plan, self._node_watts), supply_w(snapshot, plan))
+        wished = targets(snapshot, plan, after.scopes, self._node_watts, self._beside_w)
+        missing_w = self._grant(wished, supply_w(snapshot, plan))
         if isinstance(missing_w, Refused):
             return
         self.missing_w = missing_w
