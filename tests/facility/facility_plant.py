@@ -94,11 +94,19 @@ class Hall:
     def cards_w(self) -> float:
         return sum(node.cards_w for node in self.nodes)
 
+    @property
+    def load_w(self) -> float:
+        return sum(node.draw_w for node in self.nodes) + self.cooling_w
+
+    @property
+    def may_w(self) -> float:
+        """What the load would be if all cards went to their limits."""
+        return sum(node.in_force_w for node in self.nodes) + self.cooling_w
+
     def look(self) -> None:
         self.battery.advance()
         self.battery_w = self.battery.power_w
-        load_w = sum(node.draw_w for node in self.nodes) + self.cooling_w
-        self.feed_w = load_w - self.battery_w
+        self.feed_w = self.load_w - self.battery_w
         self.meter.show(self.feed_w)
 
     async def live(self) -> None:

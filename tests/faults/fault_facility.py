@@ -104,10 +104,11 @@ class Day(Hall):
     def look(self) -> None:
         super().look()
         now_s = time.monotonic()
-        may_w = sum(node.in_force_w for node in self.nodes) + self.cooling_w
         until_s, gave_w = self._stopped
         helped_w = max(self.battery_w, gave_w) if now_s < until_s else self.battery_w
-        self.looks.append(Look(now_s, may_w, self.battery_w, self.feed_w, self.lately_w(now_s), may_w - helped_w))
+        self.looks.append(
+            Look(now_s, self.may_w, self.battery_w, self.feed_w, self.lately_w(now_s), self.may_w - helped_w)
+        )
 
     def lately_w(self, now_s: float) -> float:
         """The highest limit that was in force within the last time to live."""

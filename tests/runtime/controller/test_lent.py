@@ -111,7 +111,8 @@ def test_watts_pass_from_one_to_another_though_the_feed_has_none_free(case: Case
 @given(cases())
 def test_a_plan_that_fits_is_lent_whole(case: Case) -> None:
     raises_w = np.maximum(case.wanted_w - case.snapshot.nodes.granted_w, 0.0).sum()
-    fits = replace(case, snapshot=_obeyed(case), allowed_w=case.plan.scopes[0].draw_w / 0.99 + 1.02 * raises_w)
+    allowed_w = (case.plan.scopes[0].draw_w + 1.01 * raises_w) / (1.0 - MARGIN_FRAC)
+    fits = replace(case, snapshot=_obeyed(case), allowed_w=allowed_w)
     assert fits.lent_w == pytest.approx(case.wanted_w)
 
 

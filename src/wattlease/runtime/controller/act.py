@@ -70,10 +70,10 @@ def _as_seen_free(out_w: Floats, wanted_w: Floats, free_w: float) -> Floats:
 def _without_the_late(snapshot: Snapshot, plan: Plan, wanted_w: Floats, through_w: float) -> Floats:
     """Without what batteries do not give of their orders, as far as what may come through the feed does not carry it;
     nobody is put below its fallback."""
-    ordered_w, late_w = float(_ordered_w(snapshot, plan).sum()), float(_late_w(snapshot, plan).sum())
-    missing_w = float(wanted_w.sum()) - (through_w + ordered_w - late_w)
+    ordered_w, given_w = _of_batteries(snapshot, plan)
+    missing_w = float(wanted_w.sum()) - (through_w + given_w)
     above_w = np.maximum(wanted_w - snapshot.site.nodes.fallback_w, 0.0)
-    return wanted_w - _part(above_w, min(late_w, missing_w))
+    return wanted_w - _part(above_w, min(ordered_w - given_w, missing_w))
 
 
 def _part(watts_w: Floats, sum_w: float) -> Floats:
@@ -83,27 +83,22 @@ def _part(watts_w: Floats, sum_w: float) -> Floats:
 
 
 def supply_w(snapshot: Snapshot, plan: Plan) -> float:
-    """What the nodes may draw in all: the limit at the feed, and what the batteries behind it give.
-
-    A battery counts for what it was ordered and is measured to give, whichever is less, and charging for whichever is
-    more: watts are lent once they are there.
-    """
-    given_w = float((_ordered_w(snapshot, plan) - _late_w(snapshot, plan)).sum())
+    """What the nodes may draw in all: the limit at the feed, and what the batteries behind it give."""
+    _, given_w = _of_batteries(snapshot, plan)
     return max(plan.scopes[0].limit_w + given_w, 0.0)
 
 
-def _ordered_w(snapshot: Snapshot, plan: Plan) -> Floats:
-    """Each battery's order, positive to discharge."""
+def _of_batteries(snapshot: Snapshot, plan: Plan) -> tuple[float, float]:
+    """What all batteries are ordered, positive to discharge, and what they give of it.
+
+    A battery gives what it was ordered and is measured to give, whichever is less, and charging whichever is more:
+    watts are lent once they are there.
+    """
     orders = {a.storage: a.power_w for a in plan.actions if isinstance(a, Discharge)}
     orders |= {a.storage: -a.power_w for a in plan.actions if isinstance(a, Charge)}
-    return np.array([orders.get(unit.id, 0.0) for unit in snapshot.site.storages])
-
-
-def _late_w(snapshot: Snapshot, plan: Plan) -> Floats:
-    """What of its order each battery is not measured to give, or takes beyond it; never below 0."""
+    ordered_w = np.array([orders.get(unit.id, 0.0) for unit in snapshot.site.storages])
     measured_w = np.nan_to_num(np.array([state.power_w for state in snapshot.storages]))
-    found: Floats = np.maximum(_ordered_w(snapshot, plan) - measured_w, 0.0)
-    return found
+    return float(ordered_w.sum()), float(np.minimum(ordered_w, measured_w).sum())
 
 
 def beside_w(snapshot: Snapshot, scopes: ScopesMemory, node_watts: NodeWatts | None = None) -> float:
@@ -137,8 +132,7 @@ def _within_scopes(snapshot: Snapshot, plan: Plan, wanted_w: Floats) -> Floats:
             here = _below(snapshot.site, s)
             room_w = max(plan.scopes[s].limit_w - float(np.maximum(out_w, 0.0)[here].sum()), 0.0)
             raises_w = np.where(here, np.maximum(given_w - out_w, 0.0), 0.0)
-            share = min(1.0, room_w / float(raises_w.sum())) if raises_w.any() else 1.0
-            given_w = given_w - (1.0 - share) * raises_w
+            given_w = given_w - _part(raises_w, float(raises_w.sum()) - room_w)
     return given_w
 
 
