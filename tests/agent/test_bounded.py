@@ -12,12 +12,15 @@ import pytest
 from wattlease.agent.bounded import BoundedCalls
 from wattlease.agent.cards import Trouble
 
-PATIENCE_S = 0.1
+PATIENCE_S = 0.2
+HANG_S = 60.0
+"""Far more than a busy machine adds to anything: what is over before this did not wait for what hangs."""
+
 NAMES = tuple("abcdefgh")
 
 
 def test_quick_calls_share_one_thread() -> None:
-    calls = BoundedCalls(PATIENCE_S)
+    calls = BoundedCalls(HANG_S)
     seen = {calls.each(NAMES, lambda _: get_ident())[name] for name in NAMES for _ in range(3)}
     assert len(seen) == 1
 
@@ -28,20 +31,21 @@ def test_a_call_that_hangs_holds_up_no_other_and_is_left_alone_until_it_answers(
     def call(name: str) -> str:
         made.append(name)
         if name == "c":
-            free.wait(10.0)
+            free.wait(HANG_S)
         return name.upper()
 
     began_s = time.monotonic()
     told = calls.each(NAMES, call)
-    assert time.monotonic() - began_s < 3 * PATIENCE_S
+    assert time.monotonic() - began_s < HANG_S / 2
     assert isinstance(told["c"], Trouble)
     assert told["c"].hung
     assert [told[name] for name in NAMES if name != "c"] == [name.upper() for name in NAMES if name != "c"]
     assert calls.hung == {"c"}
 
+    calls.patience_s = HANG_S
     began_s = time.monotonic()
     told = calls.each(NAMES, call)
-    assert time.monotonic() - began_s < PATIENCE_S
+    assert time.monotonic() - began_s < HANG_S / 2
     assert made.count("c") == 1
     free.set()
     while calls.hung:
@@ -49,21 +53,21 @@ def test_a_call_that_hangs_holds_up_no_other_and_is_left_alone_until_it_answers(
     assert calls.each(NAMES, call)["c"] == "C"
 
 
-def test_calls_that_are_slow_but_within_patience_all_answer() -> None:
-    calls = BoundedCalls(PATIENCE_S)
+def test_calls_that_together_take_longer_than_the_patience_all_answer() -> None:
+    calls = BoundedCalls(8 * PATIENCE_S)
 
     def slow(name: str) -> str:
-        time.sleep(0.4 * PATIENCE_S)
+        time.sleep(1.6 * PATIENCE_S)
         return name
 
     assert calls.each(NAMES, slow) == {name: name for name in NAMES}
 
 
-def test_when_all_hang_it_is_over_within_twice_the_patience() -> None:
-    calls, free = BoundedCalls(PATIENCE_S), Event()
+def test_when_all_hang_they_are_waited_for_together_and_not_one_after_the_other() -> None:
+    calls, free, names = BoundedCalls(PATIENCE_S), Event(), [str(card) for card in range(100)]
     began_s = time.monotonic()
-    told = calls.each(NAMES, lambda _: free.wait(10.0))
-    assert time.monotonic() - began_s < 3 * PATIENCE_S
+    told = calls.each(names, lambda _: free.wait(HANG_S))
+    assert time.monotonic() - began_s < len(names) * PATIENCE_S / 2
     assert all(isinstance(answer, Trouble) for answer in told.values())
     free.set()
 
@@ -79,8 +83,6 @@ def test_a_fault_in_a_driver_is_told_as_trouble(caplog: pytest.LogCaptureFixture
 def test_a_hung_call_does_not_hold_up_the_exit() -> None:
     script = (
         "import time; from wattlease.agent.bounded import BoundedCalls\n"
-        "BoundedCalls(0.05).one('a', lambda: time.sleep(60))"
+        "BoundedCalls(0.05).one('a', lambda: time.sleep(600))"
     )
-    began_s = time.monotonic()
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=20)
-    assert time.monotonic() - began_s < 15.0
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=HANG_S)

@@ -21,7 +21,10 @@ from wattlease.agent.originals import Originals
 from wattlease.agent.virtual import Virtual
 from wattlease.agent.virtual_state import VirtualCard, VirtualState
 
-PATIENCE_S = 0.15
+PATIENCE_S = 0.4
+HANG_S = 4.0
+"""Longer than what hangs may hold up, on a machine that does other things too."""
+
 CARDS = tuple(VirtualCard(f"GPU-{n}", "Virtual H100", 200.0, 700.0, 700.0, 75.0) for n in range(4))
 OVERHEAD = Overhead(400.0, 0.1)
 ALLOWED_W = 400.0 + 1.1 * 4 * 450.0
@@ -47,7 +50,7 @@ def enforced_w(machine: Machine) -> float:
 
 def wait_until_back(hands: Hands) -> None:
     """Look as an agent does, until every card answers."""
-    ends_s = time.monotonic() + 5.0
+    ends_s = time.monotonic() + HANG_S + 10.0
     while any(card.trouble for card in hands.look()):
         assert time.monotonic() < ends_s
         time.sleep(0.02)
@@ -208,7 +211,7 @@ def test_for_a_card_that_refuses_the_others_give_way_until_it_takes(machine: Mac
 def test_a_set_that_hangs_counts_at_the_most_it_may_become(machine: Machine, take: Make) -> None:
     hands = take(machine)
     hands.hold(ALLOWED_W)
-    machine.state.hang(0, "set", 0.8, calls=1)
+    machine.state.hang(0, "set", HANG_S, calls=1)
     outcome = hands.hold(ALLOWED_W, (650.0, 300.0, 300.0, 300.0))  # it is being raised: others were lowered first
     assert hands.standings[0].most_w == pytest.approx(650.0, abs=0.01)
     assert outcome.in_force_w <= ALLOWED_W
@@ -222,10 +225,10 @@ def test_a_set_that_hangs_counts_at_the_most_it_may_become(machine: Machine, tak
 def test_a_lower_that_hangs_leaves_the_others_to_give_way_in_time(machine: Machine, take: Make) -> None:
     hands = take(machine)
     hands.look()
-    machine.state.hang(1, "set", 0.8, calls=1)
+    machine.state.hang(1, "set", HANG_S, calls=1)
     began_s = time.monotonic()
     outcome = hands.fall(ALLOWED_W)
-    assert time.monotonic() - began_s < 6 * PATIENCE_S
+    assert time.monotonic() - began_s < HANG_S
     assert outcome.in_force_w == enforced_w(machine) <= ALLOWED_W
     assert machine.limits_w()[1] == 700.0
     wait_until_back(hands)
@@ -236,10 +239,10 @@ def test_a_lower_that_hangs_leaves_the_others_to_give_way_in_time(machine: Machi
 def test_a_read_that_hangs_leaves_a_card_at_its_last_limit(machine: Machine, take: Make) -> None:
     hands = take(machine)
     hands.hold(ALLOWED_W)
-    machine.state.hang(2, "read", 0.8, calls=1)
+    machine.state.hang(2, "read", HANG_S, calls=1)
     began_s = time.monotonic()
     hands.look()
-    assert time.monotonic() - began_s < 4 * PATIENCE_S
+    assert time.monotonic() - began_s < HANG_S
     assert isinstance(trouble := hands.standings[2].trouble, Trouble)
     assert trouble.hung
     assert hands.in_force_w == enforced_w(machine) <= ALLOWED_W
@@ -250,13 +253,14 @@ def test_a_read_that_hangs_leaves_a_card_at_its_last_limit(machine: Machine, tak
 def test_a_fall_goes_before_what_is_in_progress(machine: Machine, take: Make) -> None:
     hands = take(machine)
     hands.hold(ALLOWED_W)
-    machine.state.hang(0, "set", 0.6, calls=1)
+    machine.state.hang(0, "set", HANG_S, calls=1)
     holding = Thread(target=hands.hold, args=(ALLOWED_W, (300.0, 600.0, 300.0, 600.0)))
     holding.start()
-    time.sleep(0.02)
+    while machine.state.cards["set"][0]["hangs_left"]:
+        time.sleep(0.005)
     began_s = time.monotonic()
     outcome = hands.fall(OVERHEAD.node_w(4 * 250.0 + 200.0))
-    assert time.monotonic() - began_s < 6 * PATIENCE_S + 0.1
+    assert time.monotonic() - began_s < HANG_S
     holding.join()
     assert outcome.in_force_w <= OVERHEAD.node_w(450.0 + 3 * 250.0)
     assert sum(machine.limits_w()[1:]) <= 750.0

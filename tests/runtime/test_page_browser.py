@@ -25,9 +25,14 @@ from wattlease.runtime.web_controls import Controls, Refusal
 pytestmark = pytest.mark.browser
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+PATIENCE_MS = 30_000.0
+"""A page comes in a second; on a machine that does other things it may take its time."""
+
 START_S = 1_772_442_000.0
 HOSTILE = "<img src=x onerror=document.title='owned'>"
 DocumentOf: TypeAlias = Callable[..., SiteView]
+
+expect.set_options(timeout=PATIENCE_MS)
 
 
 class LiveServer:
@@ -126,7 +131,7 @@ def plain(browser: Browser) -> Iterator[BrowserContext]:
 @contextmanager
 def profile(browser: Browser) -> Iterator[BrowserContext]:
     fresh = browser.new_context(viewport={"width": 1400, "height": 900}, reduced_motion="reduce")
-    fresh.set_default_timeout(15_000)
+    fresh.set_default_timeout(PATIENCE_MS)
     yield fresh
     fresh.close()
 
@@ -140,7 +145,7 @@ def opened(context: BrowserContext, server: LiveServer) -> Iterator[Page]:
     page.close()
 
 
-def until(holds: Callable[[], object], within_s: float = 10.0) -> None:
+def until(holds: Callable[[], object], within_s: float = 40.0) -> None:
     """Look until it holds: the page's own policy forbids the evaluation in the page that Playwright would use."""
     stop_s = time.monotonic() + within_s
     while not holds():

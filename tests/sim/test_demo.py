@@ -38,7 +38,7 @@ class Running:
         found: dict[str, Any] = orjson.loads(self.asked("/api/view"))
         return found
 
-    def until(self, holds: Callable[[dict[str, Any]], bool], within_s: float = 40.0) -> dict[str, Any]:
+    def until(self, holds: Callable[[dict[str, Any]], bool], within_s: float = 80.0) -> dict[str, Any]:
         ends_s = time.monotonic() + within_s
         while not holds(view := self.view()):
             assert time.monotonic() < ends_s, (view["limit_w"], view["draw_w"], view["state"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,9 @@ from wattlease_slurm.settings import Slurm
 from wattlease_slurm.words import Trouble, Why
 
 Write = Callable[[str, str], Path]
+
+HANG_S = 60.0
+"""How long what hangs here would sleep: far more than a busy machine adds to anything."""
 
 
 @pytest.fixture
@@ -46,9 +50,9 @@ def alive(pid: int) -> bool:
 async def test_a_hanging_command_is_killed_with_all_it_started_within_its_patience(write: Write) -> None:
     folder = write("squeue", 'sleep 60 & echo $! >"${0%/*}/child"; trap "" TERM; wait')
     begun_s = time.monotonic()
-    said = await Commands(folder, patience_s=0.4).run(Kind.READ, "squeue", "-h")
-    assert time.monotonic() - begun_s < 1.4
-    assert said == Trouble("squeue -h", Why.UNANSWERED, "no answer within 0.4 s")
+    said = await Commands(folder, patience_s=2.0).run(Kind.READ, "squeue", "-h")
+    assert time.monotonic() - begun_s < HANG_S / 2
+    assert said == Trouble("squeue -h", Why.UNANSWERED, "no answer within 2 s")
     child = int((folder / "child").read_text())
     for _ in range(100):
         if not alive(child):
@@ -58,10 +62,13 @@ async def test_a_hanging_command_is_killed_with_all_it_started_within_its_patien
 
 
 async def test_what_a_command_left_behind_holding_its_output_is_not_waited_for(write: Write) -> None:
-    folder = write("squeue", "setsid sleep 3 & echo done")
+    folder = write("squeue", 'setsid sleep 60 & echo $! >"${0%/*}/child"; echo done')
     begun_s = time.monotonic()
-    assert await Commands(folder).run(Kind.READ, "squeue") == "done\n"
-    assert time.monotonic() - begun_s < 1.5
+    try:
+        assert await Commands(folder).run(Kind.READ, "squeue") == "done\n"
+        assert time.monotonic() - begun_s < HANG_S / 2
+    finally:
+        os.kill(int((folder / "child").read_text()), signal.SIGKILL)
 
 
 async def test_a_cancelled_call_leaves_no_process(write: Write) -> None:
@@ -105,10 +112,10 @@ async def test_megabytes_and_broken_letters_come_through(write: Write) -> None:
 
 async def test_few_run_at_once_and_who_waits_too_long_has_not_begun(write: Write) -> None:
     folder = write("scontrol", 'echo begun >>"${0%/*}/log"; exec sleep 60')
-    commands = Commands(folder, patience_s=0.5)
+    commands = Commands(folder, patience_s=4.0)
     begun_s = time.monotonic()
     said = await asyncio.gather(*(commands.run(Kind.READ, "scontrol") for _ in range(AT_ONCE + 3)))
-    assert time.monotonic() - begun_s < 1.7
+    assert time.monotonic() - begun_s < HANG_S / 2
     whys = [trouble.why for trouble in said if isinstance(trouble, Trouble)]
     assert (whys.count(Why.UNANSWERED), whys.count(Why.NOT_BEGUN)) == (AT_ONCE, 3)
     assert (folder / "log").read_text().count("begun") == AT_ONCE
@@ -116,9 +123,9 @@ async def test_few_run_at_once_and_who_waits_too_long_has_not_begun(write: Write
 
 async def test_remarks_wait_and_acts_pass_them_by(write: Write) -> None:
     folder = write("scontrol", 'echo "$2" >>"${0%/*}/log"')
-    backend = CliBackend(Commands(folder, remarks_per_s=5.0))
+    backend = CliBackend(Commands(folder, remarks_per_s=1.0))
     remarks = [asyncio.create_task(backend.set_admin_comment(str(job), "why")) for job in range(6)]
-    await asyncio.sleep(0.3)
+    await asyncio.wait(remarks, return_when=asyncio.FIRST_COMPLETED)
     assert await backend.suspend("7") is None
     assert not all(remark.done() for remark in remarks)
     assert await asyncio.gather(*remarks) == [None] * 6
@@ -126,14 +133,14 @@ async def test_remarks_wait_and_acts_pass_them_by(write: Write) -> None:
 
 
 async def test_a_pace_lets_a_burst_through_and_then_so_many_a_second() -> None:
-    pace, begun_s = Pace(per_s=50.0, burst=5), time.monotonic()
+    pace, begun_s = Pace(per_s=1.0, burst=5), time.monotonic()
     for _ in range(5):
         await pace.turn()
     burst_s = time.monotonic() - begun_s
-    for _ in range(10):
+    for _ in range(2):
         await pace.turn()
-    assert burst_s < 0.05
-    assert 0.19 <= time.monotonic() - begun_s < 0.6
+    assert burst_s < 1.0
+    assert time.monotonic() - begun_s >= 1.99
 
 
 async def test_what_is_no_job_never_becomes_an_option(write: Write) -> None:

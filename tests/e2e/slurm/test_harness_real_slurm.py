@@ -125,18 +125,18 @@ def test_commands_from_outside_reach_the_cluster_and_keep_their_folder(calm: Clu
 
 
 def test_a_stalled_command_hangs_as_one_process_and_does_its_work_after(calm: Cluster) -> None:
-    with calm.stalled("scontrol", 1.5):
+    with calm.stalled("scontrol", 6.0):
         begun_s = time.monotonic()
         with subprocess.Popen([calm.bin / "scontrol", "ping"], stdout=subprocess.PIPE) as killed:
             with pytest.raises(subprocess.TimeoutExpired):
                 killed.wait(0.5)
             killed.kill()
             assert killed.communicate()[0] == b""
-        assert time.monotonic() - begun_s < 1.0
+        assert time.monotonic() - begun_s < 6.0
         said = subprocess.run([calm.bin / "scontrol", "ping"], capture_output=True, text=True).stdout
         assert "UP" in said
-        assert time.monotonic() - begun_s >= 1.5
-    assert subprocess.run([calm.bin / "scontrol", "ping"], capture_output=True, timeout=1.0).returncode == 0
+        assert time.monotonic() - begun_s >= 6.0
+    assert subprocess.run([calm.bin / "scontrol", "ping"], capture_output=True, timeout=5.0).returncode == 0
 
 
 def test_clusters_do_not_see_each_other(calm: Cluster, new_cluster: Callable[..., Cluster]) -> None:
@@ -176,7 +176,7 @@ def test_nothing_is_left_of_a_cluster_whose_holder_was_killed(installation: Inst
         holder.kill()
     ended_s = time.monotonic()
     while _living(space):
-        assert time.monotonic() - ended_s < 5.0, f"still there: {_living(space)}"
+        assert time.monotonic() - ended_s < 30.0, f"still there: {_living(space)}"
         time.sleep(0.05)
     assert str(tmp_path) not in Path("/proc/mounts").read_text()
 

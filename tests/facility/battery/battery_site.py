@@ -37,7 +37,7 @@ def budget(plant: BatteryPlant, mode: str = "Enforce", **settings: Any) -> Power
     return PowerBudget.model_validate({"metadata": {"name": "site"}, "spec": spec})
 
 
-async def until(true: Callable[[], bool], within_s: float = 12.0) -> None:
+async def until(true: Callable[[], bool], within_s: float = 30.0) -> None:
     """Wait for something that must come."""
     end_s = time.monotonic() + within_s
     while not true():

@@ -165,7 +165,7 @@ async def test_a_wrong_unit_id_is_told_within_the_timeout(modbus: Any, sunspec: 
         found = await read(sunspec_meter(port, sunSpec={"unitId": 9}))
     assert isinstance(found, Trouble)
     assert "unitId" in found.fix
-    assert time.monotonic() - began_s < 3.0
+    assert time.monotonic() - began_s < 10.0
 
 
 async def test_a_slow_device_is_left_after_the_timeout_and_read_when_it_is_quick_again(

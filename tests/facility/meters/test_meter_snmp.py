@@ -126,7 +126,7 @@ async def test_a_wrong_community_is_met_with_silence_and_told_within_the_timeout
     found = await read(snmp_meter(snmp_agent.port, timeout_s=1, community="nobody", mib="ApcRpdu2"))
     assert isinstance(found, Trouble)
     assert "community" in found.fix
-    assert time.monotonic() - began_s < 3.0
+    assert time.monotonic() - began_s < 10.0
 
 
 async def test_a_pdu_that_is_away_is_trouble_and_is_read_when_it_is_back(snmp_agent: Any) -> None:

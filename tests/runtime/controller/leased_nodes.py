@@ -116,7 +116,7 @@ def client_of(node: Node, address: str) -> LeaseClient:
     )
 
 
-async def until(true: Callable[[], bool], patience_s: float = 15.0) -> None:
+async def until(true: Callable[[], bool], patience_s: float = 40.0) -> None:
     async with asyncio.timeout(patience_s):
         while not true():
             await asyncio.sleep(0.05)
