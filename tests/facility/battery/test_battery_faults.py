@@ -252,8 +252,12 @@ async def test_a_battery_that_takes_another_order_than_it_was_given_is_left_out(
     plant.forgets = frozenset({"WSet"})
     batteries = new_batteries(plant)
     await until(lambda: told(batteries).available)
-    batteries.order({"pack": 5000.0})
-    await until(lambda: "was ordered 5000 W" in why(batteries))
+
+    def is_left_out() -> bool:
+        batteries.order({"pack": 5000.0})
+        return "was ordered 5000 W" in why(batteries)
+
+    await until(is_left_out)
 
 
 async def test_a_battery_that_empties_early_is_believed_empty(new_plant: NewPlant, new_batteries: NewBatteries) -> None:
