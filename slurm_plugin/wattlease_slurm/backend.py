@@ -7,12 +7,16 @@ within a bound. A job is named by `SlurmJob.id`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Protocol
 
 from wattlease_slurm.words import Config, Queue, Reservation, SlurmNode, Trouble
 
 COMMENT_MAX = 512
 """Characters of an admin comment; Slurm takes more, people read less."""
+
+NOTHING_SEEN: Mapping[str, int] = MappingProxyType({})
+"""For whom it does not matter what a job has."""
 
 
 class Backend(Protocol):
@@ -42,9 +46,12 @@ class Backend(Protocol):
     async def drop_reservation(self, name: str) -> Trouble | None:
         """Delete it; that there is none is no trouble."""
 
-    async def set_licences(self, job: str, licences: Mapping[str, int]) -> Trouble | None:
+    async def set_licences(
+        self, job: str, licences: Mapping[str, int], seen: Mapping[str, int] = NOTHING_SEEN
+    ) -> Trouble | None:
         """Change how many of these a waiting or running job has; its others stay, 0 takes one away.
 
+        A job that has other counts than were `seen`, and not yet the wanted ones, is left as it is: `Why.CHANGED`.
         Of a suspended job Slurm refuses this: lower first, then suspend.
         """
 

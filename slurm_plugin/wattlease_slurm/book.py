@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Set
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from threading import Lock
@@ -89,7 +89,19 @@ class Book:
     def write(self, job: str, **changes: Any) -> None:
         """Change what is written of a job; it is on disk after the next `save`."""
         self._touched_s[job] = time.time()
-        self._deeds[job] = replace(self.of(job), **changes)
+        restarts, _ = self._met.get(job, (0, 0))
+        self._deeds[job] = replace(self._deeds.get(job, Deeds(restarts=restarts)), **changes)
+
+    def licences(self, job: str) -> int | None:
+        """What it has where nobody else changed that: what we gave it last, or what it began with."""
+        _, began = self._met.get(job, (0, None))
+        given = self.of(job).licences
+        return began if given is None else given
+
+    def unsure(self, job: str) -> None:
+        """Nobody knows what licences it has, for Slurm did not say: what is seen next is what it began with."""
+        self._met.pop(job, None)
+        self.write(job, licences=None)
 
     @property
     def paused(self) -> frozenset[str]:
@@ -104,18 +116,18 @@ class Book:
         seen = {job.id: job for job in queue.jobs}
         self._deeds = {name: deeds for name, deeds in self._deeds.items() if name in seen}
         self._touched_s = {name: at_s for name, at_s in self._touched_s.items() if name in seen}
-        changed = self._changed_by_others(seen, licence)
-        for name in self._deeds.keys() | changed:
-            if name not in under_way and self._touched_s.get(name, 0.0) < queue.read_s:
-                deeds = _compared(self.of(name), seen[name], licence)
-                self._deeds[name] = replace(deeds, others_licences=True) if name in changed else deeds
+        known = {n for n in seen if n not in under_way and self._touched_s.get(n, 0.0) < queue.read_s}
+        changed = self._changed_by_others(seen, known, licence)
+        for name in known & (self._deeds.keys() | changed):
+            deeds = _compared(self.of(name), seen[name], licence)
+            self._deeds[name] = replace(deeds, others_licences=True) if name in changed else deeds
 
-    def _changed_by_others(self, seen: Mapping[str, SlurmJob], licence: str) -> frozenset[str]:
+    def _changed_by_others(self, seen: Mapping[str, SlurmJob], known: Set[str], licence: str) -> Set[str]:
         """Running jobs that we never gave licences, and that have others than they began with."""
         began = {name: met for name, met in self._met.items() if name in seen and met[0] == seen[name].restarts}
-        has = {name: job.licences.get(licence, 0) for name, job in seen.items() if job.state == State.RUNNING}
+        has = {name: seen[name].licences.get(licence, 0) for name in known if seen[name].state == State.RUNNING}
         self._met = {name: (seen[name].restarts, watts) for name, watts in has.items()} | began
-        return frozenset(n for n, watts in has.items() if self.of(n).licences is None and self._met[n][1] != watts)
+        return {name for name, watts in has.items() if self.of(name).licences is None and self._met[name][1] != watts}
 
     def save(self) -> bool:
         """Put the book on disk if it has changed; say whether it is there. Blocks."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from wattlease_slurm.backend import COMMENT_MAX
+from wattlease_slurm.backend import COMMENT_MAX, NOTHING_SEEN
 from wattlease_slurm.cli_jobs import Jobs
 from wattlease_slurm.cli_lookup import Lookup
 from wattlease_slurm.cli_parse import licences_of, text_of
@@ -79,15 +79,13 @@ class CliBackend:
         dropped = await self._write("scontrol", "delete", f"ReservationName={name}")
         return None if dropped is None or dropped.why is Why.UNKNOWN else dropped
 
-    async def set_licences(self, job: str, licences: Mapping[str, int]) -> Trouble | None:
+    async def set_licences(
+        self, job: str, licences: Mapping[str, int], seen: Mapping[str, int] = NOTHING_SEEN
+    ) -> Trouble | None:
         """Read what the job has, and write it back with these in it."""
         held = await self._licences(job)
-        if isinstance(held, Trouble):
-            return held
-        wanted = {name: count for name, count in {**held, **licences}.items() if count > 0}
-        if wanted == held:
-            return None
-        return await self._update(job, f"Licenses={','.join(f'{name}:{count}' for name, count in wanted.items())}")
+        wanted = held if isinstance(held, Trouble) else with_licences(job, held, licences, seen)
+        return await self._update(job, f"Licenses={wanted}") if isinstance(wanted, str) else wanted
 
     async def set_site_factor(self, job: str, factor: int) -> Trouble | None:
         """Move its priority."""
@@ -178,6 +176,18 @@ def one_line(text: str) -> str:
     """The text without newlines and other control characters, cut at `COMMENT_MAX`."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= COMMENT_MAX else line[: COMMENT_MAX - 1] + "…"
+
+
+def with_licences(
+    job: str, held: Mapping[str, int], licences: Mapping[str, int], seen: Mapping[str, int]
+) -> str | Trouble | None:
+    """What to write into a job that holds so many licences; `None` where it has what is wanted."""
+    wanted = {name: count for name, count in {**held, **licences}.items() if count > 0}
+    if wanted == held:
+        return None
+    if any(held.get(name, 0) != count for name, count in seen.items()):
+        return Trouble(f"set licences of job {job}", Why.CHANGED, f"it has {dict(held)} where {dict(seen)} were seen")
+    return ",".join(f"{name}:{count}" for name, count in wanted.items())
 
 
 def _whole(job: str) -> str:

@@ -19,7 +19,7 @@ from wattlease.runtime.lease.said import Said
 from wattlease.runtime.waiting import set_within
 from wattlease_slurm.agreement import Agreement
 from wattlease_slurm.ahead import Coming, differs
-from wattlease_slurm.backend import Backend
+from wattlease_slurm.backend import NOTHING_SEEN, Backend
 from wattlease_slurm.book import Book
 from wattlease_slurm.pausing import FINAL, Pausing
 from wattlease_slurm.room import Room
@@ -256,11 +256,15 @@ class Hands:
             return True
         self.under_way.add(job)  # a look at the queue between the two takes nobody's word for another's
         try:
-            trouble = await self._backend.set_licences(job, {self._licence: watts})
+            had = self._book.licences(job)
+            seen = NOTHING_SEEN if had is None else {self._licence: had}
+            trouble = await self._backend.set_licences(job, {self._licence: watts}, seen)
             if trouble is None:
                 self._book.write(job, licences=watts)
-            elif trouble.why in FINAL:  # one of several licences, `a|b`: Slurm lets nobody change how many
+            elif trouble.why in (*FINAL, Why.CHANGED):  # `a|b`, whose count Slurm lets nobody change, or a person's
                 self._book.write(job, others_licences=True)
+            elif trouble.why is Why.UNANSWERED:
+                self._book.unsure(job)
         finally:
             self.under_way.discard(job)
         return trouble is None or trouble.why in FINAL

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from wattlease_slurm.agreement import Agreement
-from wattlease_slurm.backend import Backend
+from wattlease_slurm.backend import NOTHING_SEEN, Backend
 from wattlease_slurm.book import Book
 from wattlease_slurm.words import SlurmJob, Trouble, Why
 
@@ -55,15 +56,27 @@ class Pausing:
         self.book.write(job.id, saved_s=time.time())
 
     async def _suspend(self, job: SlurmJob, idle_w: int) -> Trouble | None:
-        had = job.licences.get(self.licence, 0)
-        if had and (trouble := await self.backend.set_licences(job.id, {self.licence: min(idle_w, had)})):
+        had = self._ours(job)
+        left = min(idle_w, had)
+        if had and (trouble := await self._give(job, left, {self.licence: had})):
             return trouble
         trouble = await self.backend.suspend(job.id)
         if trouble is None:
-            self.book.write(job.id, paused=True, licences=min(idle_w, had) if had else None)
+            self.book.write(job.id, paused=True, licences=left if had else None)
         elif had:
-            await self.backend.set_licences(job.id, {self.licence: had})
+            await self._give(job, had)
+            self.book.unsure(job.id)
         return trouble
+
+    async def _give(self, job: SlurmJob, watts: int, seen: Mapping[str, int] = NOTHING_SEEN) -> Trouble | None:
+        trouble = await self.backend.set_licences(job.id, {self.licence: watts}, seen)
+        if trouble is not None and trouble.why is Why.UNANSWERED:
+            self.book.unsure(job.id)
+        return trouble
+
+    def _ours(self, job: SlurmJob) -> int:
+        """Its licences, as far as they are ours to change."""
+        return 0 if self.book.of(job.id).others_licences else job.licences.get(self.licence, 0)
 
     async def _requeue(self, job: SlurmJob) -> Trouble | None:
         trouble = await self.backend.requeue(job.id)
@@ -77,9 +90,9 @@ class Pausing:
         if trouble is not None and trouble.why not in FINAL:
             return trouble
         self.book.write(job.id, paused=False)
-        if trouble is None and self.licence in job.licences:
+        if trouble is None and self._ours(job):
             self.book.write(job.id, licences=licences_w)
-            trouble = await self.backend.set_licences(job.id, {self.licence: licences_w})
+            trouble = await self._give(job, licences_w)
         await self._saved()
         return trouble
 

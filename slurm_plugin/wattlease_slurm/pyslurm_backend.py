@@ -14,7 +14,8 @@ from typing import TypeVar, cast
 
 from wattlease.agent.bounded import BoundedCalls
 from wattlease.agent.cards import Trouble as Hung
-from wattlease_slurm.cli_backend import CliBackend, one_line
+from wattlease_slurm.backend import NOTHING_SEEN
+from wattlease_slurm.cli_backend import CliBackend, one_line, with_licences
 from wattlease_slurm.cli_parse import licences_of
 from wattlease_slurm.cli_queue import Row
 from wattlease_slurm.cli_run import PATIENCE_S, Commands
@@ -43,16 +44,20 @@ class PyslurmBackend(CliBackend):
         # libslurm keeps state of its own: one call at a time
         self._one = asyncio.Lock()
 
-    async def set_licences(self, job: str, licences: Mapping[str, int]) -> Trouble | None:
+    async def set_licences(
+        self, job: str, licences: Mapping[str, int], seen: Mapping[str, int] = NOTHING_SEEN
+    ) -> Trouble | None:
         """Read what the job has, and write it back with these in it."""
         if not job.isdecimal():
-            return await super().set_licences(job, licences)
+            return await super().set_licences(job, licences, seen)
 
-        def change() -> None:
+        def change() -> Trouble | None:
             held = licences_of(",".join(self._slurm.Job.load(int(job)).licenses))
-            wanted = {name: count for name, count in {**held, **licences}.items() if count > 0}
-            if wanted != held:
-                self._modify(job, licenses=",".join(f"{name}:{count}" for name, count in wanted.items()))
+            wanted = with_licences(job, held, licences, seen)
+            if isinstance(wanted, str):
+                self._modify(job, licenses=wanted)
+                return None
+            return wanted
 
         return await self._call(f"set licences of job {job}", change)
 

@@ -211,6 +211,9 @@ class Why(StrEnum):
     REFUSED = "Refused"
     """Slurm said no, in `text`."""
 
+    CHANGED = "Changed"
+    """It is not as it was seen: someone else changed it meanwhile, and his word stands."""
+
     UNREADABLE = "Unreadable"
     """Slurm's answer was not understood."""
 

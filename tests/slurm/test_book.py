@@ -102,6 +102,37 @@ def test_licences_of_another_run_are_no_persons_word(book: Book) -> None:
     assert not book.of("71").others_licences
 
 
+def test_what_we_give_a_job_that_was_requeued_before_is_no_persons_word(book: Book) -> None:
+    again = replace(JOB, restarts=1)
+    seen(book, again)
+    book.write("71", licences=900)
+    for _ in range(3):
+        seen(book, replace(again, licences={"power": 900}))
+    assert book.of("71").licences == 900
+    assert not book.of("71").others_licences
+
+
+def test_what_a_job_has_is_what_we_gave_it_last_or_what_it_began_with(book: Book) -> None:
+    assert book.licences("71") is None
+    seen(book, JOB)
+    assert book.licences("71") == 4000
+    book.write("71", licences=900)
+    assert book.licences("71") == 900
+
+
+@pytest.mark.parametrize("left_with", [4000, 900])
+def test_where_slurm_did_not_say_whether_it_gave_what_is_seen_next_is_no_persons_word(
+    book: Book, left_with: int
+) -> None:
+    seen(book, JOB)
+    book.unsure("71")
+    seen(book, JOB, read_s=1.0)  # read before it was asked: it may have either since
+    seen(book, replace(JOB, licences={"power": left_with}))
+    assert not book.of("71").others_licences
+    seen(book, replace(JOB, licences={"power": 333}))
+    assert book.of("71").others_licences
+
+
 def test_a_requeued_job_begins_anew(book: Book) -> None:
     book.write("71", licences=900, others_licences=True, batch_frac=0.5, saved_s=1.0)
     seen(book, replace(JOB, restarts=1))

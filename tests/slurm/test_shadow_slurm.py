@@ -60,7 +60,7 @@ class OneSlurm:
         self.asked.append(("drop", name))
         del self.held[name]
 
-    async def set_licences(self, job: str, licences: Mapping[str, int]) -> None:
+    async def set_licences(self, job: str, licences: Mapping[str, int], *_: Any) -> None:
         self.asked.append(("license", job))
         self.jobs[job] = replace(self.jobs[job], licences=licences)
 

@@ -148,7 +148,12 @@ async def test_licences_of_waiting_running_and_array_jobs_change_and_the_others_
     assert await backend.set_licences(f"{array}_4", {"power": 60}) is None
     assert calm.job(f"{array}_4")["Licenses"] == "power:60"
     assert [job.tasks for job in (await jobs(backend)).values() if job.stands_for(f"{array}_4")] == [9]
-    assert await backend.set_licences(running, {"power": 0, "fluent": 0}) is None
+    changed = await backend.set_licences(running, {"power": 600}, {"power": 700})
+    assert changed is not None
+    assert (changed.why, "'power': 900" in changed.text) == (Why.CHANGED, True)
+    assert await backend.set_licences(running, {"power": 900}, {"power": 700}) is None  # it has them already
+    assert (await jobs(backend))[running].licences == {"power": 900, "fluent": 2}
+    assert await backend.set_licences(running, {"power": 0, "fluent": 0}, {"power": 900}) is None
     assert (await jobs(backend))[running].licences == {}
 
 

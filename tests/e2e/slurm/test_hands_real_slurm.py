@@ -19,7 +19,7 @@ from wattlease_slurm.cli_run import Commands
 from wattlease_slurm.hands import LAST_S, Hands, Orders, Todo
 from wattlease_slurm.room import Room
 from wattlease_slurm.wishes import Checkpoint
-from wattlease_slurm.words import SlurmJob, State, Trouble
+from wattlease_slurm.words import Queue, SlurmJob, State, Trouble
 
 SAVES = "trap 'echo saved >>saved' USR1; while sleep 0.2; do :; done"
 ON_USR1 = Checkpoint("USR1", 1.0, batch_only=True)
@@ -45,6 +45,10 @@ class Doing:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+    def learn(self, queue: Queue | Trouble) -> None:
+        assert not isinstance(queue, Trouble), queue
+        self.book.compare(queue, "power", self.hands.under_way)
 
     async def job(self, number: str) -> SlurmJob:
         queue = await self.backend.queue()
@@ -90,6 +94,31 @@ async def test_a_job_saves_itself_gives_its_licences_back_and_is_suspended_and_g
         doing.hands.order(Orders(resume={job.id: Todo(paused, agreed(ON_USR1), 1800)}))
         await doing.until(job.id, lambda now: now.state == State.RUNNING and now.licences == {"power": 1800})
         assert not doing.book.of(job.id).paused
+
+
+async def test_licences_that_a_person_set_since_the_last_look_stay(doing: Doing) -> None:
+    job = await doing.started("--gres=gpu:2")
+    doing.learn(await doing.backend.queue())
+    doing.cluster.run("scontrol", "update", f"JobId={job.id}", "Licenses=power:333")
+    async with doing.working():
+        doing.hands.order(Orders(room=Room({job.id: 1200}, 7000, 3000)))
+        async with asyncio.timeout(20.0):
+            while not doing.book.of(job.id).others_licences:
+                await asyncio.sleep(0.1)
+    assert (await doing.job(job.id)).licences == {"power": 333}
+    doing.cluster.run("scontrol", "delete", "ReservationName=wattlease")
+
+
+async def test_licences_that_a_person_set_outlast_a_pause(doing: Doing) -> None:
+    job = await doing.started("--gres=gpu:2")
+    doing.book.write(job.id, others_licences=True)
+    async with doing.working():
+        doing.hands.order(Orders(pause={job.id: Todo(job, agreed(), 150)}))
+        paused = await doing.until(job.id, lambda now: now.state == State.SUSPENDED)
+        doing.hands.order(Orders(resume={job.id: Todo(paused, agreed(), 1800)}))
+        await doing.until(job.id, lambda now: now.state == State.RUNNING)
+        await doing.until(job.id, lambda _: not doing.hands.under_way)
+    assert (await doing.job(job.id)).licences == {"power": 2000}
 
 
 async def test_a_job_that_wants_to_be_requeued_is_and_its_book_is_clean(doing: Doing) -> None:
