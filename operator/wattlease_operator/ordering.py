@@ -169,7 +169,7 @@ def _protected(job: KubeJob, agreements: Agreements) -> bool:
 
 def _room_w(plan: Plan) -> float:
     root = plan.scopes[0]
-    return max(root.limit_w - root.planned_w, 0.0) if root.state in AT_EASE else 0.0
+    return root.free_w if root.state in AT_EASE else 0.0
 
 
 def _replica_w(job: KubeJob, per_gpu_w: Mapping[str, float], snapshot: Snapshot) -> float:

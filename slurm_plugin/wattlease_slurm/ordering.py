@@ -80,7 +80,7 @@ class Ordering:
     ) -> Room:
         holders = [self._holder(job, wanted_w.get(name)) for name, job in jobs.items() if job.state in HAVE_LICENCES]
         root = plan.scopes[0]
-        left_w = max(root.limit_w - root.planned_w, 0.0) if root.state in AT_EASE else 0.0
+        left_w = root.free_w if root.state in AT_EASE else 0.0
         let_go_w = sum(
             jobs[name].licences.get(self._slurm.licence, wanted_w.get(name, 0)) for name in self._intents.released
         )

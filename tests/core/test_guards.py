@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from wattlease.core.actions import Release
@@ -19,10 +19,12 @@ from wattlease.sim import instances
 from wattlease.sim.instances import H100, Shape
 
 
-def queue(sizes: list[int], cards: int, running: int = 8) -> Snapshot:
+def queue(sizes: list[int], cards: int, running: int = 8, counts: str = "Draw") -> Snapshot:
     """One job of eight cards that runs, a queue of these sizes in this order, and so many idle cards."""
     rng = np.random.default_rng(3)
-    snapshot = instances.snapshot(rng, Shape(running=1, waiting=len(sizes), sizes=(running,), limit_frac=10.0))
+    snapshot = instances.snapshot(
+        rng, Shape(running=1, waiting=len(sizes), sizes=(running,), limit_frac=10.0, counts=counts)
+    )
     jobs = snapshot.jobs
     waits = np.flatnonzero(jobs.state == JobState.HELD)
     gpus, rank = jobs.gpus.copy(), jobs.rank.copy()
@@ -82,6 +84,30 @@ def test_cards_that_are_not_heard_are_not_free() -> None:
     age_s = snapshot.gpus.age_s.copy()
     age_s[-4:] = 60.0
     assert starts(replace(snapshot, gpus=replace(snapshot.gpus, age_s=age_s))).tolist() == [False, True]
+
+
+@given(st.sampled_from([1, 4, 8, 16]), st.floats(0.3, 1.2), st.sampled_from(["Draw", "Limits"]))
+@example(16, 0.9, "Draw")
+@settings(max_examples=30, deadline=None)
+def test_nobody_starts_on_the_watts_of_work_that_is_not_heard_for_a_while(
+    silent: int, limit_frac: float, counts: str
+) -> None:
+    snapshot = queue([8], cards=8, running=16, counts=counts)
+    full_w = float(snapshot.site.gpus.max_cap_w.sum() + snapshot.site.nodes.overhead_w.sum())
+    snapshot = instances.limited(snapshot, limit_frac * full_w)
+    wants_w, (plan, memory) = snapshot.gpus.power_w, decide(snapshot, FRESH)
+    for _ in range(30):
+        snapshot = instances.obeyed(snapshot, wants_w, plan.cap_w, 1.0)
+        plan, memory = decide(snapshot, memory)
+        assume(not any(isinstance(a, Release) for a in plan.actions))
+    age_s, cap_w = snapshot.gpus.age_s.copy(), snapshot.gpus.cap_w.copy()
+    age_s[:silent], cap_w[:silent] = 60.0, H100.min_cap_w  # its grant has run out
+    quiet = replace(snapshot, now_s=snapshot.now_s + 1.0, gpus=replace(snapshot.gpus, age_s=age_s, cap_w=cap_w))
+    most_w = plan.scopes[0].free_w + 0.02 * plan.scopes[0].limit_w
+    for later_s in range(30):
+        plan, memory = decide(replace(quiet, now_s=quiet.now_s + later_s), memory)
+        assert not any(isinstance(a, Release) for a in plan.actions)
+        assert plan.scopes[0].free_w <= most_w
 
 
 def waited(snapshot: Snapshot, *seconds: float) -> Snapshot:

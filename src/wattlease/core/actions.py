@@ -89,6 +89,13 @@ class ScopePlan:
     draw_w: float
     planned_w: float
     state: str
+    silent_w: float = 0.0
+    """What work on cards that are not heard had, beyond what is planned for it meanwhile."""
+
+    @property
+    def free_w(self) -> float:
+        """What is left for work that starts; 0 where the plan is over the limit."""
+        return max(self.limit_w - self.planned_w - self.silent_w, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,14 +61,14 @@ def not_begun(tick: Tick) -> Bools:
 
 
 def _with_headroom_w(tick: Tick, offered: Table, same: Bools) -> Floats:
-    """The room less headroom. Contracts of those who run may use it, so that nobody gives way for it alone; where
-    somebody has to in any case, it is made up with."""
+    """The room less headroom, and less what those had who are not heard for a while. Contracts of those who run may use
+    it, so that nobody gives way for it alone; where somebody has to in any case, headroom is made up with."""
     points, jobs = offered.points, offered.jobs
     kept = same & (points.tier[:, :jobs] == int(Tier.CONTRACT)) & np.isfinite(points.cost[:, :jobs])
     least_w = np.where(kept, points.watts_w[:, :jobs], np.inf).min(axis=0)
     free_w = tick.ramp_room_w - np.where(np.isfinite(least_w), least_w, 0.0) @ tick.share[:jobs]
     headroom_w = HEADROOM_FRAC * np.maximum(tick.ramp_room_w, 0.0)
-    return tick.ramp_room_w - np.where(free_w < 0.0, headroom_w, np.minimum(headroom_w, free_w))
+    return tick.ramp_room_w - np.where(free_w < 0.0, headroom_w, np.minimum(headroom_w + tick.silent_w, free_w))
 
 
 def caps(tick: Tick, view: View, memory: Memory) -> tuple[Table, Assigned]:
@@ -119,7 +119,8 @@ def _not_into_a_cut(tick: Tick, offered: Table, allowed: Bools, same: Bools, mem
         return allowed
     first_s = min(first_fall_s(b, w) for b, w in zip(tick.bounds, tick.aim.ramp_w, strict=True))
     done_before = tick.snapshot.jobs.left_s < first_s - tick.snapshot.now_s
-    then = assign(_struck(offered, allowed), tick.share, _rank(tick, memory), tick.ramp_room_w - fall_w, lumps=True)
+    room_w = tick.ramp_room_w - tick.silent_w
+    then = assign(_struck(offered, allowed), tick.share, _rank(tick, memory), room_w - fall_w, lumps=True)
     starts = offered.kinds[then.column[: offered.jobs]] == int(Kind.RUN)
     return allowed & (same | ~(may & ~starts & ~done_before))
 

@@ -101,7 +101,7 @@ def job(snapshot: Snapshot, plan: Plan, j: int, full_w: float = math.nan) -> str
     ahead = int((jobs.rank[jobs.state == JobState.HELD] < jobs.rank[j]).sum()) if waits else 0
     facts = Facts(
         needs_w if waits else float(plan.job_w[j]),
-        max(0.0, scope.limit_w - scope.planned_w),
+        scope.free_w,
         speed_frac=float(plan.speed_frac[j]),
         ahead=ahead,
     )

@@ -111,8 +111,11 @@ class View:
 
     def stands_w(self, cap_w: Floats) -> Floats:
         """Watts that count for a whole job that runs under a cap that bites."""
-        counted_w = cap_w if self.counts_limits else cap_w * self.track_frac
-        return counted_w * self.gpus * self.ready_frac
+        return self.held_w(cap_w) * self.gpus * self.ready_frac
+
+    def held_w(self, cap_w: Floats) -> Floats:
+        """Watts that count for a GPU under a cap that bites."""
+        return cap_w if self.counts_limits else cap_w * self.track_frac
 
     def promised_w(self) -> Floats:
         """Watts that count for a whole job at what its contract needs, or at its least where that asks for no more."""

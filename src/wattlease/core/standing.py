@@ -28,6 +28,7 @@ def scope_plans(tick: Tick, planned_w: Floats, cut: Bools, lasting_w: Floats) ->
             draw_w=float(tick.known.draw_w[s]),
             planned_w=float(planned_w[s]),
             state=_state(tick, s, float(lasting_w[s]), bool(cut[s])),
+            silent_w=float(tick.silent_w[s]),
         )
         for s, (scope, bound) in enumerate(zip(tick.snapshot.site.scopes, tick.bounds, strict=True))
     )

@@ -10,7 +10,7 @@ from wattlease.core.assign import shares
 from wattlease.core.estimate import Estimate, elapsed_s, estimate
 from wattlease.core.limits import Bound, bounds
 from wattlease.core.memory import Memory
-from wattlease.core.model import Floats, Snapshot
+from wattlease.core.model import Floats, JobState, Snapshot
 from wattlease.core.offers import View
 from wattlease.core.sites import roll_up, site_table
 from wattlease.core.storing import Stores, stores
@@ -21,7 +21,9 @@ from wattlease.core.view import Horizon, Intent, horizon, intents, view
 @dataclass(frozen=True, slots=True)
 class Tick:
     """Everything that the steps of one tick share; `room_w` is what each scope has for its jobs now, `ramp_room_w` what
-    the ramp alone would leave them: by that it is chosen who runs, for a release holds caps back and nobody's start."""
+    the ramp alone would leave them: by that it is chosen who runs, for a release holds caps back and nobody's start.
+    `silent_w` is what work on cards that are not heard had, beyond what they count for: others may draw it meanwhile,
+    but who starts on it would keep it."""
 
     snapshot: Snapshot
     known: Estimate
@@ -34,6 +36,7 @@ class Tick:
     share: Floats
     room_w: Floats
     ramp_room_w: Floats
+    silent_w: Floats
 
 
 def assess(snapshot: Snapshot, memory: Memory, *, promises_known: bool = True) -> tuple[Tick, Memory]:
@@ -55,7 +58,8 @@ def assess(snapshot: Snapshot, memory: Memory, *, promises_known: bool = True) -
     stored, memory = stores(snapshot, known, bound, memory)
     room_w = aim.jobs_w - idle_w + stored.help_w
     ramp_room_w = room_w + (aim.ramp_w - aim.allowed_w) / (1.0 + known.rise)
-    return Tick(snapshot, known, bound, aim, ahead, intent, seen, stored, share, room_w, ramp_room_w), memory
+    silent_w = _silent_w(snapshot, known, seen, memory)
+    return Tick(snapshot, known, bound, aim, ahead, intent, seen, stored, share, room_w, ramp_room_w, silent_w), memory
 
 
 def _idle_w(snapshot: Snapshot, known: Estimate, counts_limits: bool) -> Floats:
@@ -66,6 +70,16 @@ def _idle_w(snapshot: Snapshot, known: Estimate, counts_limits: bool) -> Floats:
     idle = known.fixed
     counted_w = np.where(known.gpu_fresh, snapshot.site.gpus.min_cap_w, known.gpu_w)[idle]
     return roll_up(snapshot.site, np.bincount(known.leaf[idle], counted_w, len(snapshot.site.scopes)))
+
+
+def _silent_w(snapshot: Snapshot, known: Estimate, seen: View, memory: Memory) -> Floats:
+    """What work counted for on cards that are not heard any more, beyond what these count for."""
+    silent = known.fixed & np.append(snapshot.jobs.state == int(JobState.RUNNING), False)[snapshot.gpus.job]
+    if not silent.any():
+        return np.zeros(len(snapshot.site.scopes))
+    had_w = np.append(np.fmin(seen.counted_w(seen.need_w), seen.held_w(memory.jobs.cap_w)), 0.0)
+    lost_w = np.maximum(had_w[snapshot.gpus.job] - known.gpu_w, 0.0)[silent]
+    return roll_up(snapshot.site, np.bincount(known.leaf[silent], lost_w, len(snapshot.site.scopes)))
 
 
 def first_fall_s(bound: Bound, allowed_w: float) -> float:
