@@ -66,6 +66,19 @@ def test_what_cannot_be_believed_is_no_reading_and_counts_at_the_cap(power_w: fl
     assert known.job_fresh.tolist() == [False, True]
 
 
+def test_a_reading_from_before_a_cap_was_raised_says_nothing_of_what_a_job_wants() -> None:
+    fallen = with_cards(two_jobs(), power_w=198.0, cap_w=200.0)
+    foretold_w = float(estimate(fallen, FRESH)[1].jobs.full_w[0])
+    memory, raised, wants_w = FRESH, with_cards(fallen, cap_w=H100.rated_w), with_cards(fallen, power_w=580.0)
+    for later_s, seen in enumerate((fallen, raised, raised)):  # the last has the report of before, still
+        _, memory = estimate(replace(seen, now_s=seen.now_s + later_s), memory)
+        assert memory.jobs.full_w[0] == memory.jobs.need_w[0] == foretold_w
+    for later_s in range(3, 10):
+        seen = with_cards(wants_w, power_w=580.0 + 0.1 * later_s, cap_w=H100.rated_w)
+        _, memory = estimate(replace(seen, now_s=seen.now_s + later_s), memory)
+    assert memory.jobs.full_w[0] == pytest.approx(580.0, rel=0.01)
+
+
 def test_a_card_whose_cap_is_unknown_too_counts_at_its_highest() -> None:
     known, _ = estimate(with_cards(two_jobs(), age_s=60.0, cap_w=np.nan), FRESH)
     assert (known.gpu_w[FIRST] == H100.rated_w).all()

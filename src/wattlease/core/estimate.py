@@ -50,6 +50,9 @@ SETTLED_S = 60.0
 ABOVE_FRAC = 1.08
 """A cap this far above a job's uncapped draw does not touch it."""
 
+RAISED_S = 3.0
+"""A reading says nothing of a cap that was raised since: power is a mean over up to a second, reported each second."""
+
 SPEED_STD_FRAC = 0.12
 """By how much a job's speed strays from its curve: its own noise, and bends that no one shape follows. Believed sooner,
 a curve follows each cap that it was learned at, and draws the next one after it."""
@@ -96,7 +99,8 @@ def estimate(snapshot: Snapshot, memory: Memory) -> tuple[Estimate, Memory]:
     # what cannot be believed counts at its cap, the most it may lawfully draw
     cap_w = np.where(np.isnan(snapshot.gpus.cap_w), site.gpus.max_cap_w, snapshot.gpus.cap_w)
     gpu_w = np.where(fresh, snapshot.gpus.power_w, cap_w)
-    seen = _jobs(snapshot, gpu_w, cap_w, fresh)
+    gpus = _held(snapshot.now_s, cap_w, gpus, memory.gpus)
+    seen = _jobs(snapshot, gpu_w, gpus, fresh)
     aligned, known_draws = _align(snapshot, memory)
     jobs, size, speed = _learn(snapshot, aligned, seen, dt_s)
     it_w = roll_up(site, np.bincount(table.leaf, gpu_w, len(site.scopes)))
@@ -152,27 +156,39 @@ def _believe(snapshot: Snapshot, busy: Bools, before: GpusMemory, leap_s: float)
     return believed, GpusMemory(power_w, since_s)
 
 
+def _held(now_s: float, cap_w: Floats, gpus: GpusMemory, before: GpusMemory) -> GpusMemory:
+    """Which caps the readings were taken under: one that was raised counts `RAISED_S` later."""
+    if len(before.cap_w) != len(cap_w):
+        return replace(gpus, cap_w=cap_w, raised_s=np.full(len(cap_w), np.nan))
+    higher = cap_w > ABOVE_FRAC * before.cap_w
+    raised_s = np.where(higher, np.fmin(before.raised_s, now_s), np.nan)
+    waits = higher & (now_s - raised_s < RAISED_S)
+    return replace(gpus, cap_w=np.where(waits, before.cap_w, cap_w), raised_s=np.where(waits, raised_s, np.nan))
+
+
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """Columns of jobs: cards in hand and those of them that are heard, mean draw and mean cap of a card, and whether
-    all of its readings are believed."""
+    """Columns of jobs: cards in hand and those of them that are heard, mean draw of a card and mean cap that it was
+    read under, whether any cap was raised since, and whether all of its readings are believed."""
 
     gpus: Floats
     heard: Floats
     draw_w: Floats
     cap_w: Floats
+    raised: Bools
     fresh: Bools
 
 
-def _jobs(snapshot: Snapshot, gpu_w: Floats, cap_w: Floats, fresh: Bools) -> _Seen:
+def _jobs(snapshot: Snapshot, gpu_w: Floats, gpus: GpusMemory, fresh: Bools) -> _Seen:
     n = len(snapshot.jobs.id)
     place = snapshot.gpus.job - NONE  # a card without a job counts in the bin before the first job's
     cards = np.bincount(place, minlength=n + 1)[1:].astype(float)
     heard = cards if fresh.all() else np.bincount(place, fresh, n + 1)[1:].astype(float)
     some = np.maximum(cards, 1.0)
     draw_w = np.bincount(place, gpu_w, n + 1)[1:] / some
-    caps_w = np.bincount(place, cap_w, n + 1)[1:] / some
-    return _Seen(cards, heard, draw_w, caps_w, (cards > 0) & (heard == cards))
+    caps_w = np.bincount(place, gpus.cap_w, n + 1)[1:] / some
+    raised = np.bincount(place, ~np.isnan(gpus.raised_s), n + 1)[1:] > 0
+    return _Seen(cards, heard, draw_w, caps_w, raised, (cards > 0) & (heard == cards))
 
 
 def _align(snapshot: Snapshot, memory: Memory) -> tuple[JobsMemory, Mapping[str, Seen]]:
@@ -237,6 +253,7 @@ def _learn(snapshot: Snapshot, jobs: JobsMemory, seen: _Seen, dt_s: float) -> tu
     settled = running & (snapshot.now_s - snapshot.jobs.since_s >= SETTLED_S)
     wants = settled & free
     first = wants & (jobs.ran_s == 0.0)  # what is measured replaces what was foretold at once
+    unread = seen.raised & (jobs.ran_s == 0.0)
     full_w = np.where(first, own_w, jobs.full_w)
     full_w = _toward(full_w, own_w, running & (own_w > full_w), dt_s, FULL_UP_S)
     full_w = _toward(full_w, own_w, wants & (own_w < full_w), dt_s, FULL_DOWN_S)
@@ -256,7 +273,7 @@ def _learn(snapshot: Snapshot, jobs: JobsMemory, seen: _Seen, dt_s: float) -> tu
     now = replace(
         jobs, full_w=full_w, need_w=np.minimum(need_w, full_w),
         track_frac=np.minimum(np.maximum(track, least_track), 1.0),
-        shape=shape, shape_var=var, ran_s=jobs.ran_s + np.where(settled, dt_s, 0.0),
+        shape=shape, shape_var=var, ran_s=jobs.ran_s + np.where(settled & ~unread, dt_s, 0.0),
     )  # fmt: skip
     return now, size, speed
 

@@ -93,10 +93,13 @@ class ScopesMemory:
 
 @dataclass(frozen=True, slots=True)
 class GpusMemory:
-    """Columns beside `Site.gpus`: the last reading and since when it has not moved, to tell a frozen sensor."""
+    """Columns beside `Site.gpus`: the last reading and since when it has not moved, to tell a frozen sensor; the cap
+    that readings are held against, and since when the one in force is higher."""
 
     power_w: Floats = field(default_factory=_floats)
     since_s: Floats = field(default_factory=_floats)
+    cap_w: Floats = field(default_factory=_floats)
+    raised_s: Floats = field(default_factory=_floats)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,10 +44,16 @@ def test_a_job_that_would_overlap_an_announced_event_waits_and_a_short_one_runs_
         assert cluster.state(long) == "PENDING"
         print(f"the long one waits for {cluster.job(long)['Reason']}")
         while time.time() < begins_s + 60.0:
-            assert cluster.state(long) == "PENDING"
+            assert cluster.state(long) == "PENDING", told(cluster, time.time() - begins_s)
             assert cluster.state(first) == "RUNNING"
             time.sleep(2.0)
         event_s = known_s + AHEAD_S
         print(picture(site.hardware, [(known_s, FULL_W), (event_s, EVENT_W)], "An announced event", "slurm-event"))
         assert not site.hardware.over(EVENT_W, event_s + 1.0)
         assert "SUSPENDED" not in cluster.run("squeue", "-h", "-o", "%T")
+
+
+def told(cluster: Cluster, since_s: float) -> str:
+    """What Slurm holds, for whom a failure puzzles."""
+    shown = [cluster.run("scontrol", "-o", "show", what) for what in ("licenses", "reservation", "job")]
+    return "\n".join((f"{since_s:.1f} s after the event began", *shown))

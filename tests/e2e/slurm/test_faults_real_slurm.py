@@ -18,7 +18,7 @@ LIMIT_W, LOW_W = 18_000.0, 12_500.0
 
 pytestmark = pytest.mark.timeout(300)
 
-PAUSABLE, STEADY = "--comment=wattlease:pausable", "--comment=wattlease:not-pausable,value=20"
+PAUSABLE, FIRM = "--comment=wattlease:pausable", "--comment=wattlease:not-pausable,max-slowdown=10"
 TTL_S = 12.0
 QUICK = {"ramp": {"releasePercentPerMinute": 100}, "dwell": {"pauseSeconds": 5, "downsizeSeconds": 5, "holdSeconds": 1}}
 
@@ -62,6 +62,15 @@ def running(site: Site) -> int:
     return site.cluster.run("squeue", "-h", "-o", "%T").split().count("RUNNING")
 
 
+FULL_W = 8 * 600.0
+"""What the cards of a job of eight want."""
+
+
+def limits_w(site: Site, job: str) -> float:
+    """What the limits of the job's cards allow, once it has any."""
+    return float(site.hardware.limits_w(job).sum()) if job in site.hardware.jobs else 0.0
+
+
 def licences(site: Site, job: str) -> int:
     found = re.search(r"power:(\d+)", site.cluster.job(job).get("Licenses", ""))
     return int(found[1]) if found else 0
@@ -73,6 +82,11 @@ def saved(site: Site) -> None:
     edited_s = time.time()
     site.cluster.run("scontrol", "update", f"JobId={job}", "TimeLimit=21")
     site.until(lambda: site.cluster.saved_s() > edited_s, "Slurm has saved its state", 60.0)
+
+
+def runs_on_the_page(site: Site, job: str) -> bool:
+    rows = [row for i in range(len(site.daemons)) for row in site.view(i).get("jobs", ())]
+    return any(row["id"] == job and row["state"] in ("running", "capped") for row in rows)
 
 
 def led(site: Site) -> bool:
@@ -110,6 +124,24 @@ def test_what_one_daemon_paused_the_next_lets_go_on(site: Site) -> None:
     site.limit(LIMIT_W)
     site.until(lambda: "SUSPENDED" not in site.cluster.run("squeue", "-h", "-o", "%T"), "it goes on", 90.0)
     site.daemons[leader].start()
+
+
+def test_no_job_starts_on_the_watts_of_one_whose_node_is_silent_for_a_while(site: Site) -> None:
+    site.cluster.run("scancel", "--user=alice")
+    site.until(lambda: not site.cluster.run("squeue", "-h"), "all jobs are gone")
+    time.sleep(5.0)
+    with kept(site, LIMIT_W):
+        site.agents["n4"].kill()
+        silent = submit(site, "silent", FIRM, "--nodelist=n4")
+        site.cluster.reaches(silent, "RUNNING", 60.0)
+        waiting = submit(site, "waiting", FIRM)
+        until_s = time.monotonic() + 2 * TTL_S
+        while time.monotonic() < until_s:
+            assert site.cluster.state(waiting) == "PENDING"
+            time.sleep(0.5)
+        site.agents["n4"].start()
+        site.until(lambda: limits_w(site, silent) > FULL_W, "it has watts", 60.0)
+        assert site.cluster.state(waiting) == "PENDING"
 
 
 def test_slurmctld_is_restarted_and_the_limit_holds(site: Site) -> None:
@@ -214,8 +246,7 @@ def test_a_job_that_an_admin_holds_or_suspends_stays_so(site: Site) -> None:
 
 def test_licences_that_an_admin_set_stay(site: Site) -> None:
     job = submit(site, "by-hand", gpus=2)
-    site.cluster.reaches(job, "RUNNING")
-    time.sleep(5.0)
+    site.until(lambda: runs_on_the_page(site, job), "the daemon knows that it runs", 60.0)
     site.cluster.run("scontrol", "update", f"JobId={job}", "Licenses=power:333")
     time.sleep(15.0)
     assert licences(site, job) == 333
