@@ -11,6 +11,7 @@ from wattlease.core.actions import Plan
 from wattlease.core.api import PowerProfile
 from wattlease.core.memory import Memory
 from wattlease.core.model import NONE, Floats, Ints, Jobs, Site, Snapshot, Terms
+from wattlease.runtime.controller.missed import Missed
 from wattlease.runtime.controller.workload import Ask
 from wattlease.runtime.lease.clock import Now, steady_s
 from wattlease.runtime.lease.report import CardReport
@@ -75,7 +76,7 @@ class KubeWorkload:
         self._book = Book(state)
         self._api, self._hands = api, Hands(api, now, self._refused)
         self._agreements, self._refusals = Agreements(), Refusals(now)
-        self._intents = Intents(self._book, self._refusals.hold)
+        self._intents, self._missed = Intents(self._book, self._refusals.hold), Missed()
         self._swapping, self._yielding = Swapping(api, now, cards), Yielding(now)
         self._telling = Telling(api, refs_of(cache))
         self._columns: tuple[Site, Columns] | None = None
@@ -108,6 +109,7 @@ class KubeWorkload:
         """Take up the book; what the plan of a former leader wanted is over."""
         self._book.read = False
         self._intents.clear()
+        self._missed.forget()
         self._swapping.forget()
         self._yielding.forget()
 
@@ -131,10 +133,11 @@ class KubeWorkload:
     def act(self, snapshot: Snapshot, plan: Plan, after: Memory) -> None:
         """Take this plan in place of the one before."""
         if not self._sure():
+            self._missed.keep(plan)
             return
         jobs, now_s = self._gathering.jobs(), snapshot.now_s
         self._note_saves(jobs, now_s)
-        self._intents.take(plan, jobs)
+        self._intents.take(self._missed.made_up(snapshot, plan), jobs)
         self._yield()
         self._swap(plan)
         self._hands.order(
@@ -150,6 +153,7 @@ class KubeWorkload:
 
     def let_go(self, snapshot: Snapshot, plan: Plan, after: Memory) -> None:
         """Give back all that is held, and hold nothing more."""
+        self._missed.forget()
         if not self._sure():
             return
         jobs, now_s = self._gathering.jobs(), snapshot.now_s

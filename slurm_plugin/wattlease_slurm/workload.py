@@ -11,6 +11,7 @@ from wattlease.core.actions import Plan
 from wattlease.core.api import PowerProfile
 from wattlease.core.memory import Memory
 from wattlease.core.model import Floats, Ints, Jobs, Site, Snapshot, Terms
+from wattlease.runtime.controller.missed import Missed
 from wattlease.runtime.controller.workload import Ask
 from wattlease.runtime.lease.clock import steady_s
 from wattlease.runtime.lease.report import CardReport
@@ -50,7 +51,7 @@ class SlurmWorkload:
         self._book = Book(Path(settings.state_folder) / "slurm.json")
         self._hands = Hands(backend, self._book, slurm.licence, slurm.reservation)
         self._agreements = Agreements(slurm.tables)
-        self._intents = Intents(self._book, self._agreements)
+        self._intents, self._missed = Intents(self._book, self._agreements), Missed()
         self._verdicts = Verdicts(settings)
         self._queue = Queue((), float("-inf"))
         self._jobs: dict[str, SlurmJob] = {}
@@ -83,6 +84,7 @@ class SlurmWorkload:
         """Take up the book; what the plan of a former leader wanted is over."""
         self._book.load()
         self._intents.clear()
+        self._missed.forget()
 
     def jobs(self, site: Site, cards: list[CardReport | None], power_w: Floats, now_s: float) -> tuple[Jobs, Ints]:
         """The jobs that watts concern, and each card's place among them."""
@@ -100,13 +102,15 @@ class SlurmWorkload:
         """Take this plan in place of the one before."""
         self._verdicts.learn(snapshot, after)
         if self._config is None or snapshot.now_s - self._queue.read_s > STALE_S:
+            self._missed.keep(plan)
             return
-        self._intents.take(plan, self._jobs)
+        self._intents.take(self._missed.made_up(snapshot, plan), self._jobs)
         self._hands.order(self._ordering().orders(snapshot, plan, after, self._jobs, self._config))
 
     def let_go(self, snapshot: Snapshot, plan: Plan, after: Memory) -> None:
         """Give back all that is held, and hold nothing more. Licences stay: slurm.conf has enough for all cards."""
         self._verdicts.learn(snapshot, after)
+        self._missed.forget()
         if snapshot.now_s - self._queue.read_s > STALE_S:
             return
         self._intents.let_go(self._jobs)

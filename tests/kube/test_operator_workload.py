@@ -103,6 +103,32 @@ async def test_while_the_api_server_is_silent_nothing_is_changed_and_jobs_stand_
         assert await at.asked("a", Pause("ml/a"))
 
 
+async def test_what_was_wanted_while_the_api_server_was_silent_is_done_once_it_speaks() -> None:
+    async with bench(jobs=[job("a")], pods=[pod("a-1", owner=("Job", "a"), **RUNS)]) as at:
+        at.now_s += STALE_S + 1.0
+        assert await at.quiet(Resume("ml/a"), Pause("ml/a"))
+        at.cache.hear()
+        assert (await at.asked("a"))["spec"] == {"suspend": True}
+
+
+async def test_what_a_new_leader_wants_before_it_has_read_the_book_is_done_once_it_has() -> None:
+    async with bench(jobs=[job("a")], pods=[pod("a-1", owner=("Job", "a"), **RUNS)]) as at:
+        at.work.begin()
+        at.act(Pause("ml/a"))
+        assert not at.work._intents.wanted
+        assert (await at.asked("a"))["spec"] == {"suspend": True}
+
+
+async def test_what_the_core_no_longer_waits_for_is_not_done_late() -> None:
+    async with bench(jobs=[job("a")], pods=[pod("a-1", owner=("Job", "a"), **RUNS)]) as at:
+        dwell = at.site.scopes[0].budget.spec.dwell
+        at.now_s += STALE_S + 1.0
+        at.act(Pause("ml/a"))
+        at.now_s += max(dwell.pause_seconds, dwell.downsize_seconds)
+        at.cache.hear()
+        assert await at.quiet()
+
+
 async def test_until_pods_nodes_and_jobs_are_listed_nothing_is_changed() -> None:
     async with bench(jobs=[job("a")], pods=[pod("a-1", owner=("Job", "a"), **RUNS)]) as at:
         at.cache.leave_out(RESOURCES["nodes"])

@@ -83,6 +83,11 @@ class Dwell(Part):
     """A waiting job stays held, or released, at least this long; a released one that has not begun is held again sooner
     where a running job's contract would be broken otherwise."""
 
+    @property
+    def begun_seconds(self) -> int:
+        """For how long a job that has begun, running or paused, counts as told whatever it was told."""
+        return max(self.pause_seconds, self.downsize_seconds)
+
 
 class PowerBudgetSpec(Part):
     """The limits of a part of the feed; the lowest that holds at a time is the one that binds."""

@@ -48,8 +48,7 @@ def intents(snapshot: Snapshot, known: Estimate, memory: Memory) -> Intent:
     state, dwell = snapshot.jobs.state, snapshot.site.scopes[0].budget.spec.dwell
     paused, running = state == int(JobState.PAUSED), state == int(JobState.RUNNING)
     kind = np.where(paused, int(Kind.PAUSE), np.where(state == int(JobState.HELD), int(Kind.WAIT), int(Kind.RUN)))
-    longest_s = max(dwell.pause_seconds, dwell.downsize_seconds)
-    wait_s = np.where(paused | running, float(longest_s), float(dwell.hold_seconds))
+    wait_s = np.where(paused | running, float(dwell.begun_seconds), float(dwell.hold_seconds))
     told = memory.jobs
     dwelling = snapshot.now_s - told.changed_s < wait_s
     if not dwelling.any():

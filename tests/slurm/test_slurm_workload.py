@@ -1,4 +1,4 @@
-"""Shadow mode beside Slurm: what we suspended goes on, our reservations go, and nothing else is touched."""
+"""The workload beside Slurm: in shadow mode what is ours is undone, and what a silent Slurm missed is made up."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from wattlease_slurm.book import Book
 from wattlease_slurm.settings import SlurmSettings
 from wattlease_slurm.telling import SHADOWED
 from wattlease_slurm.words import Config, Queue, Reservation, SlurmJob, SlurmNode, State
-from wattlease_slurm.workload import SlurmWorkload
+from wattlease_slurm.workload import STALE_S, SlurmWorkload
 
 BASE = replace(
     SlurmJob("1", 1, "train", "ada", "ml", "gpu", "normal", State.RUNNING, 0.0),
@@ -38,9 +38,11 @@ class OneSlurm:
     held: dict[str, int] = field(default_factory=dict)
     others: tuple[str, ...] = ("maintenance",)
     asked: list[tuple[str, ...]] = field(default_factory=list)
+    age_s: float = 0.0
+    """Of what it says of its jobs."""
 
     async def queue(self) -> Queue:
-        return Queue(tuple(self.jobs.values()), time.time())
+        return Queue(tuple(self.jobs.values()), time.time() - self.age_s)
 
     async def nodes(self) -> tuple[SlurmNode, ...]:
         return (SlurmNode("n1", "IDLE", frozenset(), 4, "h100", ("gpu",)),)
@@ -163,3 +165,12 @@ async def test_what_an_earlier_daemon_suspended_goes_on_too(tmp_path: Path) -> N
     slurm = OneSlurm({"1": replace(BASE, state=State.SUSPENDED)})
     async with desk(tmp_path, slurm) as at:
         await at.until(lambda: ("resume", "1") in slurm.asked, shadow=True)
+
+
+async def test_what_was_wanted_while_slurm_was_silent_is_done_once_it_speaks(tmp_path: Path) -> None:
+    slurm = OneSlurm({"1": replace(BASE, licences={"power": 2000})}, age_s=STALE_S + 1.0)
+    async with desk(tmp_path, slurm) as at:
+        at.tick(Pause("1"))
+        assert not slurm.asked
+        slurm.age_s = 0.0
+        await at.until(lambda: ("suspend", "1") in slurm.asked)
