@@ -17,6 +17,7 @@ from wattlease.core.decide import decide
 from wattlease.core.memory import FRESH, Memory
 from wattlease.core.model import NONE, Bools, JobState, Snapshot, Terms
 from wattlease.core.offers import Kind, Tier
+from wattlease.core.run_offers import PROMISE_FRAC
 from wattlease.core.tick import assess
 from wattlease.sim import instances
 from wattlease.sim.instances import H100, Shape
@@ -173,3 +174,21 @@ def test_no_contract_is_broken_while_a_job_that_was_promised_nothing_is_above_it
         assert plan.cap_w[6:] == pytest.approx(H100.min_cap_w)
     else:
         assert (plan.cap_w[6:] < H100.rated_w).all()
+
+
+@COUNTS
+@given(limit_frac=st.floats(0.6, 1.0), first=st.floats(0.03, 0.4), second=st.floats(0.03, 0.4))
+@example(limit_frac=0.81, first=0.2, second=0.1)
+@settings(max_examples=40, deadline=None)
+def test_no_contract_is_broken_while_another_job_is_above_its_own(
+    counts: str, limit_frac: float, first: float, second: float
+) -> None:
+    """However far from the contract a level of the curve's grid lies."""
+    snapshot = site(3, 3, limit_frac, counts)
+    terms = tuple(replace(STRICT, name=f"{slow}", max_slowdown_frac=slow) for slow in (first, second))
+    snapshot = replace(snapshot, site=replace(snapshot.site, terms=terms))
+    plan, _ = decide(snapshot, FRESH)
+    above = plan.speed_frac - (1.0 - np.array([terms[t].max_slowdown_frac for t in snapshot.jobs.terms]))
+    if above.min() < -1e-6:
+        held = plan.cap_w > H100.min_cap_w + 1e-6
+        assert above[held].max(initial=0.0) < PROMISE_FRAC + 1e-6, above

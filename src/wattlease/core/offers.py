@@ -11,24 +11,13 @@ from enum import IntEnum
 
 import numpy as np
 
-from wattlease.core import curves
-from wattlease.core.model import Bools, Floats, Ints, JobState
+from wattlease.core.model import Bools, Floats, Ints
 
 NEED_FRAC = 1.06
 """Cap that leaves a job alone, as a multiple of its mean draw: cards vary by 5-7 % at 0.1 s (A100 field trial)."""
 
 WAKE_FRAC = 1.05
 """Above the draw that a contract needs as the curve has it, which was learned to a few percent."""
-
-PROMISE_FRAC = 0.005
-"""Kept above a contract's speed: curves are known to no better than that."""
-
-HALF_FRAC = 0.5
-"""Under this share of rated power energy per unit of work gets worse (A100 sweep: 18-47 % worse at a quarter)."""
-
-
-UNCAPPED = np.array([len(curves.GRID) - 1])
-"""Where on `curves.GRID` a job runs that is left alone."""
 
 
 class Kind(IntEnum):
@@ -149,65 +138,3 @@ class Offers:
     cost: Floats
     tier: Ints
     speed_frac: Floats
-
-
-def run(view: View, size: int, levels: Ints) -> Offers:
-    """Offers to run at one size: uncapped, then at each of `levels` (indices of `curves.GRID`, falling)."""
-    draw_frac, keeps_frac, swap_s = view.sizes[:, size, 0], view.sizes[:, size, 1], view.sizes[:, size, 2]
-    at = np.concatenate((UNCAPPED, levels))
-    draw_w = curves.GRID[at][:, None] * (view.need_w * draw_frac)
-    kept = view.speed.T[at] * keeps_frac
-    last = _to_the_floor(view, draw_w, kept, draw_frac, keeps_frac)
-    cap_w = draw_w / view.track_frac
-    cards_frac = view.sizes[:, size, 3]
-    tier = _tier(view, size, kept, draw_w, cap_w / np.where(np.isnan(cards_frac), 1.0, cards_frac))
-    counted_w = cap_w if view.counts_limits else draw_w.copy()
-    if view.counts_limits:
-        counted_w[0] = view.alone_w(draw_w[0])
-    cost = view.after_energy((1.0 - kept) * (view.worth_per_h * view.hours), draw_w) + _begin(view, size, swap_s)
-    beyond = (np.arange(len(at))[:, None] > last) | (counted_w >= counted_w[0])
-    beyond[0] = False
-    cost[beyond | np.isnan(draw_w)] = np.inf
-    counted_w += view.idle_w * view.left_frac(cards_frac)
-    counted_w *= view.gpus
-    counted_w *= view.ready_frac
-    return Offers((Kind.RUN,) * len(at), (size,) * len(at), counted_w, draw_w, cost, tier, kept)
-
-
-def _to_the_floor(view: View, draw_w: Floats, kept: Floats, draw_frac: Floats, keeps_frac: Floats) -> Ints:
-    """Move each job's first level under the least cap onto it, in place, and say which level that is."""
-    least_w = view.min_cap_w * view.track_frac
-    last = (draw_w > least_w).sum(axis=0)
-    below = np.flatnonzero((last > 0) & (last < len(draw_w)))
-    if len(below):
-        draw_w[last[below], below] = least_w[below]
-        frac = least_w[below] / np.maximum(view.need_w * draw_frac, 1.0)[below]
-        kept[last[below], below] = curves.speed_at(view.speed[below], frac) * keeps_frac[below]
-    return last
-
-
-def _begin(view: View, size: int, swap_s: Floats) -> Floats | float:
-    """One-off cost of coming to run at this size: a swap from another, a restart from a pause."""
-    swaps, restarts = (view.size != size) & ~view.off, view.state == int(JobState.PAUSED)
-    if not (swaps.any() or restarts.any()):
-        return 0.0
-    swap = np.where(swaps & ~np.isnan(swap_s), swap_s, 0.0)
-    return view.one_off(swap + np.where(restarts, view.restart_s, 0.0))
-
-
-def _tier(view: View, size: int, kept: Floats, draw_w: Floats, card_w: Floats) -> Ints:
-    """Within the contract, cards under half of rated power, a breach of the contract, or a touch of protected work.
-
-    Where limits count, a cap holds when the job wakes from a lull too: one under its contract's draw is a breach
-    whatever the job draws now.
-    """
-    promised = np.where(view.floor_frac > 0.0, np.minimum(view.floor_frac + PROMISE_FRAC, 1.0), 0.0)
-    breach = kept < promised - 1e-9
-    if view.counts_limits and size == 0:
-        breach |= draw_w < view.floor_w - 1e-6
-    deep = np.where(card_w < HALF_FRAC * view.rated_w, int(Tier.DEEP), int(Tier.CONTRACT))
-    tier = np.where(breach, int(Tier.BREACH), deep)
-    tier[:, view.protected] = Tier.PROTECTED
-    if size == 0:
-        tier[0] = Tier.CONTRACT  # left alone
-    return tier

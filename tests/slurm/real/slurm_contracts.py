@@ -15,8 +15,8 @@ from wattlease.runtime.record import read
 BELOW_FRAC = 0.02
 """A speed that is less than promised by no more is as promised: draws waver by so much."""
 
-LEVEL_FRAC = 0.05
-"""Caps are chosen by levels; a job that is no further above what was promised it has nothing to give."""
+ABOVE_FRAC = 0.05
+"""A job that is no further above what was promised it has nothing to give: what it needs is learned while it runs."""
 
 LEAST_W = 205.0
 """A card at its least cap, but for rounding."""
@@ -71,5 +71,5 @@ def _rows(snapshot: Snapshot, plan: dict[str, list[float]]) -> Iterator[_Row]:
         yield _Row(
             job,
             below=bool(runs and promised > 0.0 and speed < promised - BELOW_FRAC),
-            gives=bool(keeps or (runs and speed > promised + LEVEL_FRAC and cap_w > LEAST_W)),
+            gives=bool(keeps or (runs and speed > promised + ABOVE_FRAC and cap_w > LEAST_W)),
         )

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from wattlease.core.offers import Offers, View, run
+from wattlease.core.offers import Offers, View
+from wattlease.core.run_offers import run
 
 LEVELS = np.array([12, 9])
 """A downsized job can be capped as well, at fewer levels: 85 % and 70 % of its draw."""

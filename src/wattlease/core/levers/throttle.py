@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from wattlease.core.offers import Offers, View, run
+from wattlease.core.offers import Offers, View
+from wattlease.core.run_offers import run
 
 
 def throttle(view: View) -> Offers:
