@@ -33,6 +33,16 @@ def test_a_full_disk_at_an_agent_costs_no_lease_and_no_limit(site: Site) -> None
         site.lends_to(2, 3)
 
 
+def test_an_agent_that_starts_on_a_full_disk_is_lent_to(site: Site) -> None:
+    agent = site.nodes[2].agent
+    with site.under_limit():
+        assert agent.terminate() == 0
+        agent.start()
+        agent.fill_disk()  # long before it opens its first file
+        site.lends_to(2, 3)
+        agent.free_disk()
+
+
 def test_a_disk_that_takes_nothing_makes_the_controller_step_down_and_the_agents_fall_back(site: Site) -> None:
     with site.under_limit():
         site.controllers[0].process.fill_disk()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -74,5 +74,6 @@ class AgentFolder:
             pid = os.pread(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
             told = f"{self._lock}: another agent (process {pid}) holds it; stop that one first"
             raise StateFolderError(told) from error
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, str(os.getpid()).encode(), 0)
+        with suppress(OSError):  # a full disk: the lock is had all the same, only nobody is told by whom
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, str(os.getpid()).encode(), 0)
