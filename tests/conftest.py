@@ -109,3 +109,10 @@ def systemd_says(tmp_path: Path) -> Callable[[Path], list[str]]:
         return [line for line in (done.stdout + done.stderr).splitlines() if unit.stem in line]
 
     return says
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say why a test was tried again: the try that passes would hide it."""
+    for report in terminalreporter.stats.get("rerun", []):
+        terminalreporter.section(f"tried again: {report.nodeid}")
+        terminalreporter.write_line(f"{report.longreprtext[-6000:]}\n{report.capstdout[-3000:]}")
