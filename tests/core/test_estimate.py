@@ -79,6 +79,19 @@ def test_a_reading_from_before_a_cap_was_raised_says_nothing_of_what_a_job_wants
     assert memory.jobs.full_w[0] == pytest.approx(580.0, rel=0.01)
 
 
+def test_a_card_that_was_not_heard_may_have_fallen_meanwhile_and_says_nothing_of_what_a_job_wants() -> None:
+    wants = with_cards(two_jobs(), power_w=580.0, cap_w=H100.rated_w)
+    silent, back = with_cards(wants, age_s=10.0), with_cards(wants, power_w=198.0)
+    memory = estimate(wants, FRESH)[1]
+    for later_s in range(60):
+        seen = with_cards(wants, power_w=580.0 + 0.1 * (later_s % 2))
+        _, memory = estimate(replace(seen, now_s=seen.now_s + later_s), memory)
+    known_w = memory.jobs.full_w[0]
+    for later_s, seen in ((70, silent), (71, back), (72, back)):
+        _, memory = estimate(replace(seen, now_s=seen.now_s + later_s), memory)
+        assert memory.jobs.full_w[0] == memory.jobs.need_w[0] == pytest.approx(known_w)
+
+
 def test_a_card_whose_cap_is_unknown_too_counts_at_its_highest() -> None:
     known, _ = estimate(with_cards(two_jobs(), age_s=60.0, cap_w=np.nan), FRESH)
     assert (known.gpu_w[FIRST] == H100.rated_w).all()

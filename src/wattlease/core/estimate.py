@@ -99,7 +99,7 @@ def estimate(snapshot: Snapshot, memory: Memory) -> tuple[Estimate, Memory]:
     # what cannot be believed counts at its cap, the most it may lawfully draw
     cap_w = np.where(np.isnan(snapshot.gpus.cap_w), site.gpus.max_cap_w, snapshot.gpus.cap_w)
     gpu_w = np.where(fresh, snapshot.gpus.power_w, cap_w)
-    gpus = _held(snapshot.now_s, cap_w, gpus, memory.gpus)
+    gpus = _held(snapshot, cap_w, fresh, gpus, memory.gpus)
     seen = _jobs(snapshot, gpu_w, gpus, fresh)
     aligned, known_draws = _align(snapshot, memory)
     jobs, size, speed = _learn(snapshot, aligned, seen, dt_s)
@@ -156,14 +156,16 @@ def _believe(snapshot: Snapshot, busy: Bools, before: GpusMemory, leap_s: float)
     return believed, GpusMemory(power_w, since_s)
 
 
-def _held(now_s: float, cap_w: Floats, gpus: GpusMemory, before: GpusMemory) -> GpusMemory:
-    """Which caps the readings were taken under: one that was raised counts `RAISED_S` later."""
-    if len(before.cap_w) != len(cap_w):
-        return replace(gpus, cap_w=cap_w, raised_s=np.full(len(cap_w), np.nan))
-    higher = cap_w > ABOVE_FRAC * before.cap_w
-    raised_s = np.where(higher, np.fmin(before.raised_s, now_s), np.nan)
-    waits = higher & (now_s - raised_s < RAISED_S)
-    return replace(gpus, cap_w=np.where(waits, before.cap_w, cap_w), raised_s=np.where(waits, raised_s, np.nan))
+def _held(snapshot: Snapshot, cap_w: Floats, fresh: Bools, gpus: GpusMemory, before: GpusMemory) -> GpusMemory:
+    """Which caps the readings were taken under: one that was raised counts `RAISED_S` later. A card that is not heard
+    may have fallen to its least and been raised again before it is."""
+    now_s, raised_s = snapshot.now_s, np.full(len(cap_w), np.nan)
+    if len(before.cap_w) == len(cap_w):
+        higher = cap_w > ABOVE_FRAC * before.cap_w
+        raised_s = np.where(higher & fresh, np.fmin(before.raised_s, now_s), np.nan)
+        waits = now_s - raised_s < RAISED_S
+        cap_w, raised_s = np.where(waits, before.cap_w, cap_w), np.where(waits, raised_s, np.nan)
+    return replace(gpus, cap_w=np.where(fresh, cap_w, snapshot.site.gpus.min_cap_w), raised_s=raised_s)
 
 
 @dataclass(frozen=True, slots=True)
