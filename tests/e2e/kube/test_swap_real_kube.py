@@ -139,7 +139,7 @@ def chat(hall: Hall, namespace: str, **small: Any) -> Iterator[Chat]:
     other = hall.models.add(namespace, SMALL, **small)
     plane.apply(deployment(LARGE, LARGE_GPUS, 1, namespace), deployment(SMALL, SMALL_GPUS, 0, namespace))
     plane.apply(profile(namespace), route("chat", namespace, host, ((LARGE, 100), (SMALL, 0)), PORT))
-    plane.until(lambda: large.runner is not None, "the large model answers")
+    plane.until(lambda: large.told, "the large model answers")
     time.sleep(4.0)  # the gateway follows within seconds
     try:
         with Client(hall.gateway, host) as client:
@@ -153,7 +153,7 @@ def chat(hall: Hall, namespace: str, **small: Any) -> Iterator[Chat]:
         hall.site.limit(HIGH_W)
         hall.models.forget(namespace)
         plane.kubectl("delete", "namespace", namespace, "--wait=false")
-        plane.until(lambda: not plane.pods(namespace), "its pods are gone", 90.0)
+        plane.until(lambda: plane.ask("GET", f"/api/v1/namespaces/{namespace}")[0] == 404, "it is all gone", 90.0)
 
 
 def profile(namespace: str) -> dict[str, Any]:

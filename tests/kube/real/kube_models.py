@@ -7,9 +7,10 @@ Service's EndpointSlice from then on, and is gone with its pod: who was being an
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Event, Thread
 from types import TracebackType
 from typing import Any, Self
@@ -19,10 +20,11 @@ import numpy as np
 from aiohttp import web
 from kube_gateway import own_address
 from kube_plane import ControlPlane
-from kube_program import free_port
 from slurm_placed import Placed
 
 from wattlease.core.model import Floats
+
+LOG = logging.getLogger(__name__)
 
 LOOK_S, TOKEN_S, TOKENS = 0.25, 0.05, 16
 FIRST_S = 0.2
@@ -36,7 +38,8 @@ FULL = 4
 
 @dataclass
 class Server:
-    """One model. What a test turns: `broken` answers 500 to all, `starts_s` may be never."""
+    """One model. What a test turns: `broken` answers 500 to all, `starts_s` may be never. `told` is whether its Service
+    has it among its endpoints; None where nobody could be told yet."""
 
     namespace: str
     name: str
@@ -45,8 +48,8 @@ class Server:
     under_way: int = 0
     failed: int = 0
     answered: int = 0
-    port: int = field(default_factory=free_port)
     since_s: float | None = None
+    told: bool | None = None
     runner: web.AppRunner | None = None
 
     def application(self) -> web.Application:
@@ -131,14 +134,16 @@ class Models:
         meta = {"name": name, "namespace": namespace}
         spec = {"ports": [{"name": "http", "port": PORT, "protocol": "TCP"}]}
         self.plane.apply({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": spec})
-        self._tell(server, ready=False)
         self.servers[namespace, name] = server
         return server
 
     async def _run(self) -> None:
         while not self._over.is_set():
             for server in list(self.servers.values()):
-                await self._follow(server)
+                try:
+                    await self._follow(server)
+                except Exception:  # an API server too busy to answer; the others are followed all the same
+                    LOG.warning("%s in %s: again in a moment", server.name, server.namespace, exc_info=True)
             await asyncio.sleep(LOOK_S)
         for server in (*self.servers.values(), *self._gone):
             if server.runner:
@@ -153,20 +158,22 @@ class Models:
             server.since_s = now_s
         up = server.since_s is not None and now_s - server.since_s >= server.starts_s
         if up and server.runner is None:
-            server.runner = web.AppRunner(server.application(), shutdown_timeout=0.5)
-            await server.runner.setup()
-            await web.TCPSite(server.runner, self.host, server.port).start()
-            await asyncio.to_thread(self._tell, server, ready=True)
-        elif not up and server.runner is not None:
-            await asyncio.to_thread(self._tell, server, ready=False)
+            await self._open(server)
+        if server.told != up:
+            await asyncio.to_thread(self._tell, server, ready=up)
+            server.told = up
+        if not up and server.runner is not None:
             runner, server.runner = server.runner, None
             await runner.cleanup()
 
+    async def _open(self, server: Server) -> None:
+        runner = web.AppRunner(server.application(), shutdown_timeout=0.5)
+        await runner.setup()
+        await web.TCPSite(runner, self.host, 0).start()
+        server.runner = runner
+
     def _pod_runs(self, server: Server) -> bool:
-        try:
-            pods = self.plane.pods(server.namespace)
-        except Exception:
-            return server.since_s is not None
+        pods = self.plane.pods(server.namespace)
         mine = [p for p in pods if p["metadata"].get("labels", {}).get("app") == server.name]
         return any(p["status"]["phase"] == "Running" and "deletionTimestamp" not in p["metadata"] for p in mine)
 
@@ -176,6 +183,7 @@ class Models:
             self._gone.append(self.servers.pop(key))
 
     def _tell(self, server: Server, *, ready: bool) -> None:
+        port = server.runner.addresses[0][1] if server.runner else PORT
         meta = {
             "name": f"{server.name}-1",
             "namespace": server.namespace,
@@ -187,7 +195,7 @@ class Models:
                 "kind": "EndpointSlice",
                 "metadata": meta,
                 "addressType": "IPv4",
-                "ports": [{"name": "http", "port": server.port, "protocol": "TCP"}],
+                "ports": [{"name": "http", "port": port, "protocol": "TCP"}],
                 "endpoints": [{"addresses": [self.host], "conditions": {"ready": ready}}],
             }
         )
