@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ports import free_port
 
 from wattlease.agent.virtual_state import VirtualState
 
@@ -19,16 +19,10 @@ RUN = "from wattlease.runtime.cli import main; main()"
 LIMIT_W, FLOOR_W, PER_IT_FRAC = 11_000.0, 1700.0, 0.14
 
 
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
 @pytest.fixture
 def nodes(tmp_path: Path) -> Iterator[list[VirtualState]]:
     """The running story, in a folder and at ports of its own."""
-    ports = {port: free_port() for port in ("8943", "8080", "8945", "8946")}
+    ports = {port: str(free_port()) for port in ("8943", "8080", "8945", "8946")}
     (tmp_path / "secret").write_text("only for this test, and long enough")
     for path in STORY.glob("*.yaml"):
         text = path.read_text().replace("out/nodes", str(tmp_path))

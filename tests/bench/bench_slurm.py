@@ -26,7 +26,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "slurm" / "real"))  # the cluster and its hardware stand in modules there
+for folder in ("common", "slurm/real"):  # the cluster and its hardware stand in modules there
+    sys.path.insert(0, str(ROOT / "tests" / folder))
 
 from slurm_cluster import Cluster  # noqa: E402
 from slurm_installation import Installation, InstallationError  # noqa: E402

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -17,6 +16,7 @@ from typing import Any
 import aiohttp
 import orjson
 import pytest
+from ports import free_port
 
 pytest.importorskip("pymodbus", reason="pymodbus is not installed: pip install wattlease[facility]")
 sys.path.insert(0, str(Path(__file__).parent))  # the hall stands in a module beside the tests
@@ -183,13 +183,6 @@ async def test_an_event_by_a_call_lowers_the_limit_at_its_start(hall: Hall, tmp_
         await until(lambda: view(control).limit_w == 3600.0, 3.0)
         assert "evening" in view(control).binding
         await until(lambda: hall.feed_w <= 3600.0)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def test_a_controller_that_is_killed_leaves_the_battery_idle_and_grants_run_out(hall: Hall) -> None:

@@ -15,11 +15,12 @@ import pytest
 from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ports import free_port
 
 pytest.importorskip("openleadr", reason="the facility extra is not installed")
 sys.path.insert(0, str(Path(__file__).parent))  # the VTN stands in a module beside the tests
 
-from openadr_vtn import free_port, served, signal
+from openadr_vtn import served, signal
 
 from wattlease.core.api import GridEvents, PowerBudgetSpec
 from wattlease.facility.events.event import OPEN_ENDED_S, Terms, limit_w

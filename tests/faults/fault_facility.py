@@ -17,12 +17,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from ports import free_port
+
 FACILITY = Path(__file__).parents[1] / "facility"
 sys.path.insert(0, str(FACILITY))  # the hall, the VTN and the prices stand in modules beside their own tests
 
 from facility_plant import NAMES, Hall  # noqa: E402
 from leased_nodes import SECRET, Node, client_of  # noqa: E402
-from openadr_vtn import Vtn, free_port, signal  # noqa: E402
+from openadr_vtn import Vtn, signal  # noqa: E402
 from price_service import DE, Service, document, period, series  # noqa: E402
 
 from wattlease.core.api import Tariff  # noqa: E402

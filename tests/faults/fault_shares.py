@@ -15,8 +15,9 @@ import pytest
 import yaml
 from fault_hardware import CARDS, FALLBACK_W, FLOOR_W, NAMEPLATE_W, PER_IT_FRAC, SAMPLE_S, Hardware, node_w
 from fault_process import Process
-from fault_site import ALL_CARDS, BUSY_W, IDLE_W, PATIENCE_S, Libraries, free_port, until
+from fault_site import ALL_CARDS, BUSY_W, IDLE_W, PATIENCE_S, Libraries, until
 from fault_wire import Link, Wire
+from ports import free_port
 
 from wattlease.agent.jobs import mapping
 from wattlease.agent.virtual_state import VirtualState, virtual_cards

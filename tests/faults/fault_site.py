@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from fault_hardware import (
 )
 from fault_process import Process
 from fault_wire import Link, Wire
+from ports import free_port
 from prometheus_client.parser import text_string_to_metric_families
 
 from wattlease.agent.jobs import mapping
@@ -107,13 +107,6 @@ def metric(port: int, name: str) -> float:
     except OSError:
         return float("nan")
     return sum(s.value for family in families for s in family.samples if s.name == name)
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def until(holds: Callable[[], bool], patience_s: float, what: str) -> float:

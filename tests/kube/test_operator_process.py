@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import sys
 import uuid
 from collections.abc import AsyncIterator, Callable
@@ -14,6 +13,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from ports import free_port
 
 from wattlease.core.lease import Grant, Holder
 from wattlease.runtime.lease.client import Duties, LeaseClient
@@ -74,12 +74,6 @@ class Node:
 
     def hear(self, hints: tuple[Hint, ...]) -> None:
         self.hints = hints
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -15,6 +15,7 @@ import aiohttp
 import numpy as np
 import pytest
 from aiohttp import ClientSession
+from ports import free_port
 from prometheus_client import CollectorRegistry, Gauge
 
 from wattlease.runtime.view import SiteView
@@ -120,9 +121,7 @@ async def ticks_of_any_length(answer: aiohttp.ClientResponse) -> list[tuple[int,
 
 async def test_open_streams_end_at_once_when_the_server_stops(document: DocumentOf) -> None:
     page = published(document())
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = asyncio.create_task(serve(page, port=port))
     await asyncio.sleep(0.1)
     async with ClientSession(f"http://127.0.0.1:{port}") as session:

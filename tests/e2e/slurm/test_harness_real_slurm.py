@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from slurm_agents import Agents, free_port
+from ports import free_port
+from slurm_agents import Agents
 from slurm_cluster import Cluster
 from slurm_hardware import WAVER_FRAC, Hardware, jobs_folder
 from slurm_installation import Installation

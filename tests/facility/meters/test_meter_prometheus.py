@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from one_meter import read
+from ports import free_port
 
 from wattlease.core.api import Meter
 from wattlease.facility.meters.reading import Measured, Trouble
@@ -49,9 +49,7 @@ async def prometheus(exporter: Exporter, tmp_path: Path) -> AsyncIterator[str]:
     program = shutil.which("prometheus")
     if program is None:
         pytest.skip("prometheus is not installed (Debian: apt install prometheus), so there is none to query")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     config = tmp_path / "prometheus.yml"
     config.write_text(
         "global: {scrape_interval: 1s}\n"

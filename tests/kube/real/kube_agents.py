@@ -10,7 +10,8 @@ from typing import Any
 
 import yaml
 from kube_hardware import KubeHardware
-from kube_program import Program, free_port
+from kube_program import Program
+from ports import free_port
 
 from wattlease.runtime import pki
 from wattlease.sim.demo_nodes import RUN

@@ -9,7 +9,8 @@ from typing import Any
 
 from kube_binaries import Binaries
 from kube_plane import ControlPlane
-from kube_program import Program, free_port
+from kube_program import Program
+from ports import free_port
 
 API = "gateway.networking.k8s.io/v1"
 NAMESPACE, NAME = "gateways", "web"

@@ -14,7 +14,8 @@ from typing import Any
 from kube_binaries import Binaries
 from kube_gateway import own_address
 from kube_plane import ControlPlane
-from kube_program import Program, free_port
+from kube_program import Program
+from ports import free_port
 
 from wattlease.runtime import pki
 

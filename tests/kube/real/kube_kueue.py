@@ -18,7 +18,8 @@ from urllib.request import urlopen
 import yaml
 from kube_kwok import GPU
 from kube_plane import ControlPlane, KubectlError
-from kube_program import Program, free_port
+from kube_program import Program
+from ports import free_port
 
 from wattlease.runtime import pki
 

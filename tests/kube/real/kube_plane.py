@@ -20,7 +20,8 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from kube_binaries import Binaries
-from kube_program import Program, free_port
+from kube_program import Program
+from ports import free_port
 
 PATIENCE_S = 60.0
 ISSUER = "https://kubernetes.default.svc"

@@ -15,8 +15,9 @@ from kube_agents import Agents, wattlease
 from kube_hardware import KubeHardware
 from kube_kwok import PRODUCT
 from kube_plane import ControlPlane
-from kube_program import Program, free_port
+from kube_program import Program
 from kube_tokens import ACCOUNT, NAMESPACE, tokens
+from ports import free_port
 from slurm_work import Work
 
 CRDS = Path(__file__).parents[3] / "crds"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
+from ports import free_port
 from slurm_hardware import Hardware, jobs_folder
 from slurm_process import Process
 
@@ -81,11 +81,3 @@ def tls(folder: Path, shelf: str, name: str) -> dict[str, str]:
     """What a file says of who somebody is: authority, certificate and key, all from this folder."""
     own = folder / shelf / name
     return {"authority": str(folder / "ca.crt"), "certificate": f"{own}.crt", "key": f"{own}.key"}
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port

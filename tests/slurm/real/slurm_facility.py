@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from slurm_agents import DAYS, free_port, tls
+from ports import free_port
+from slurm_agents import DAYS, tls
 from slurm_process import Process
 
 from wattlease.runtime import pki

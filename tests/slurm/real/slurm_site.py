@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from slurm_agents import Agents, free_port
+from ports import free_port
+from slurm_agents import Agents
 from slurm_cluster import Cluster
 from slurm_hardware import Hardware
 from slurm_process import Process
