@@ -11,7 +11,7 @@ import pytest
 
 from wattlease.core.memory import FRESH
 from wattlease.core.wire import plain
-from wattlease.runtime.record import Recorder, RecordError, Tick, dumps, read
+from wattlease.runtime.record import Recorder, RecordError, Tick, dumps, read, read_all
 
 
 def lines(path: Path) -> list[bytes]:
@@ -125,6 +125,17 @@ def test_a_file_that_is_no_record_is_refused(tmp_path, text, says) -> None:
     (tmp_path / "file").write_text(text)
     with pytest.raises(RecordError, match=says):
         list(read(tmp_path / "file"))
+
+
+def test_the_empty_record_of_a_controller_that_stood_by_stops_nobody_from_reading_the_other(
+    tmp_path, night, evenly, record
+) -> None:
+    empty, full = tmp_path / "empty.jsonl", tmp_path / "full.jsonl"
+    empty.touch()
+    record(full, night, evenly)
+    assert len(list(read_all([empty, full]))) == len(night)
+    with pytest.raises(RecordError, match=r"empty\.jsonl: holds no tick"):
+        list(read_all([empty]))
 
 
 def test_a_missing_file_is_refused(tmp_path) -> None:

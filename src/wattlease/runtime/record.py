@@ -43,6 +43,10 @@ class RecordError(WattleaseError):
     """A record that cannot be written or used; the text names the file, the line and the fault."""
 
 
+class EmptyRecordError(RecordError):
+    """A record that holds no tick, at least not yet."""
+
+
 def dumps(data: object) -> bytes:
     """JSON in one line without its end: floats in the shortest digits that read back exactly."""
     return orjson.dumps(data, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -194,17 +198,33 @@ def read(path: Path) -> Iterator[Tick]:
         except ValueError as error:
             raise RecordError(f"{path}: line {line}: {error}") from error
     if not number:
-        raise RecordError(f"{path}: holds no tick")
+        raise EmptyRecordError(f"{path}: holds no tick")
 
 
 def read_all(paths: Iterable[Path]) -> Iterator[Tick]:
-    """The ticks of several segments in the order of their times, each time once; RecordError as for one."""
+    """The ticks of several segments in the order of their times, each time once; RecordError as for one.
+
+    A segment without a tick, as of a controller that has stood by so far, is left out where another holds some.
+    """
     last_s = -math.inf
-    for path in sorted(paths, key=lambda path: next(iter(read(path))).snapshot.now_s):
+    for path in _in_order(paths):
         for tick in read(path):
             if tick.snapshot.now_s > last_s:  # segments of two recordings may overlap
                 last_s = tick.snapshot.now_s
                 yield tick
+
+
+def _in_order(paths: Iterable[Path]) -> list[Path]:
+    begun_s: dict[Path, float] = {}
+    empty: EmptyRecordError | None = None
+    for path in paths:
+        try:
+            begun_s[path] = next(read(path)).snapshot.now_s
+        except EmptyRecordError as error:
+            empty = error
+    if empty and not begun_s:
+        raise empty
+    return sorted(begun_s, key=begun_s.__getitem__)
 
 
 def _memory(head: Any) -> Memory:
