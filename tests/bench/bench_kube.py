@@ -28,12 +28,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 ROOT = Path(__file__).parents[2]
-for folder in (
-    "common",
-    "kube/bodies",
-    "kube/real",
-    "slurm/real",
-):  # what it stands on
+for folder in ("common", "kube/bodies", "kube/real", "slurm/real"):  # bodies, the control plane, its cards
     sys.path.insert(0, str(ROOT / "tests" / folder))
 
 from kube_bench import Shelf  # noqa: E402

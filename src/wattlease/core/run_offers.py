@@ -61,10 +61,11 @@ def _to_the_floor(view: View, size: int, draw_w: Floats, kept: Floats) -> Ints:
 def _to_the_contract(view: View, size: int, draw_w: Floats, kept: Floats, last: Ints) -> Bools:
     """Move the level nearest to the least draw that keeps each job's contract onto that, in place, so that none is
     broken for want of a level between two, and say which points break it. Uncapped and the least cap stay."""
-    breach = _breaks(view, size, kept, draw_w)
+    promised = _promised(view)
+    breach = _breaks(view, size, promised, kept, draw_w)
     lowest, broken = np.minimum(last, len(draw_w) - 1), len(draw_w) - breach.sum(axis=0)
     between = np.flatnonzero((broken > 0) & (broken <= lowest) & (lowest > 1))
-    needs_w = _needs_w(view, size, between)
+    needs_w = _needs_w(view, size, promised, between)
     less = needs_w < draw_w[0, between] - LEAST_W
     job, needs_w = between[less], needs_w[less]
     row = broken[job]
@@ -82,10 +83,10 @@ def _move(view: View, size: int, draw_w: Floats, kept: Floats, row: Ints, job: I
     draw_w[row, job], kept[row, job] = to_w, curves.speed_at(view.speed[job], frac) * keeps_frac
 
 
-def _needs_w(view: View, size: int, job: Ints) -> Floats:
+def _needs_w(view: View, size: int, promised: Floats, job: Ints) -> Floats:
     """The least draw of a GPU that keeps these jobs' contracts at this size."""
     draw_frac, keeps_frac = view.sizes[job, size, 0], view.sizes[job, size, 1]
-    needs_w = curves.draw_for(view.speed[job], _promised(view)[job] / keeps_frac) * view.need_w[job] * draw_frac
+    needs_w = curves.draw_for(view.speed[job], promised[job] / keeps_frac) * view.need_w[job] * draw_frac
     return np.maximum(needs_w, view.floor_w[job]) if view.counts_limits and size == 0 else needs_w
 
 
@@ -108,13 +109,13 @@ def _tier(view: View, size: int, breach: Bools, card_w: Floats) -> Ints:
     return tier
 
 
-def _breaks(view: View, size: int, kept: Floats, draw_w: Floats) -> Bools:
+def _breaks(view: View, size: int, promised: Floats, kept: Floats, draw_w: Floats) -> Bools:
     """Points that break the job's contract.
 
     Where limits count, a cap holds when the job wakes from a lull too: one under its contract's draw is a breach
     whatever the job draws now.
     """
-    breach: Bools = kept < _promised(view) - 1e-9
+    breach: Bools = kept < promised - 1e-9
     if view.counts_limits and size == 0:
         breach |= draw_w < view.floor_w - 1e-6
     return breach
